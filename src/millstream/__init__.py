@@ -1,0 +1,1 @@
+"""Millstream: a web framework whose unit of work is the stream."""

@@ -1,0 +1,152 @@
+"""Settings: one frozen dataclass, passed down, never global.
+
+Each setting carries its own explanation and its lowest allowed value, so that the reference page, the
+error texts and the check at start-up cannot disagree. Ini files and the environment are read by
+`millstream.cli`; this room only knows what a setting means.
+"""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from millstream.errors import ConfigurationError
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+
+def _setting(default: Any, explanation: str, *, least: float | None = None, per_action: bool = False) -> Any:
+    """A dataclass field; Any, because `dataclasses.field` itself lies to the type checker about its type."""
+    return field(
+        default=default, metadata={"explanation": explanation, "least": least, "per_action": per_action}
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What whoever deploys an application may decide. Times are seconds, sizes bytes; None means no limit.
+
+    Settings of one action are given to `expose` by the same names, for those marked per action.
+
+    Raises:
+        ConfigurationError: when a value has the wrong type or is out of its range.
+    """
+
+    debug: bool = _setting(False, "Traceback pages and records, warnings about steps that block the loop.")
+    charset: str = _setting("utf-8", "The charset of text.", per_action=True)
+    templates: str | None = _setting(None, "The folder of the Jinja2 templates.")
+
+    first_item_timeout: float = _setting(
+        5.0, "How long the head waits for the first item.", least=0, per_action=True
+    )
+    keep_alive: float | None = _setting(
+        15.0, "Silence after which a stream gives a sign of life.", least=0.001, per_action=True
+    )
+    lifetime: float | None = _setting(
+        None, "How long a stream may live altogether.", least=0.001, per_action=True
+    )
+    idle_timeout: float | None = _setting(
+        None, "How long a producer may take for one item.", least=0.001, per_action=True
+    )
+    stall_timeout: float | None = _setting(
+        60.0, "How long one write may wait for a client that does not read.", least=0.001, per_action=True
+    )
+    min_rate: float | None = _setting(
+        240.0, "Bytes a second a reader must take, measured after five seconds.", least=0.001, per_action=True
+    )
+    close_timeout: float = _setting(
+        10.0, "How long an interrupted async producer may take to clean up.", least=0.001, per_action=True
+    )
+    drain_timeout: float = _setting(
+        10.0, "How long streams may go on after the process was told to end.", least=0
+    )
+    slow_step: float = _setting(
+        0.1, "In debug, a step that blocks the event loop longer is reported with its line.", least=0.001
+    )
+
+    on_disconnect: str = _setting(
+        "cancel", "What a client's leaving does: cancel, detach or grace(seconds).", per_action=True
+    )
+
+    high_water: int = _setting(
+        256 * KIB, "Bytes a stream may be ahead of its socket.", least=1, per_action=True
+    )
+    max_body: int = _setting(
+        16 * MIB, "The longest request body that is read into arguments.", least=0, per_action=True
+    )
+    max_streams: int = _setting(20_000, "Open streams in this process; beyond, 503.", least=1)
+    max_sync_streams: int = _setting(
+        10_000, "Threads for synchronous actions and streams; beyond, 503.", least=1
+    )
+    max_streams_per_client: int | None = _setting(None, "Open streams of one address; beyond, 429.", least=1)
+
+    def __post_init__(self) -> None:
+        for setting in dataclasses.fields(self):
+            _check(setting, getattr(self, setting.name))
+        try:
+            codecs.lookup(self.charset)
+        except LookupError:
+            raise ConfigurationError(
+                f"the setting charset is {self.charset!r}, which is no charset Python knows"
+            ) from None
+        linger(self.on_disconnect)
+
+    def for_action(self, **overrides: Any) -> Settings:
+        """These settings with those of one action laid over them.
+
+        Raises:
+            ConfigurationError: when a value is wrong.
+        """
+        return dataclasses.replace(self, **overrides) if overrides else self
+
+
+def linger(policy: str) -> float:
+    """How many seconds a producer runs on after its client left: 0 for cancel, infinity for detach.
+
+    Raises:
+        ConfigurationError: when the policy is none of cancel, detach, grace(seconds).
+    """
+    if policy in LINGER:
+        return LINGER[policy]
+    grace = re.fullmatch(r"grace\((\d+(?:\.\d+)?)\)", policy)
+    if grace is None:
+        raise ConfigurationError(
+            f"the setting on_disconnect is {policy!r}: it must be cancel, detach or grace(seconds)"
+        )
+    return float(grace[1])
+
+
+def _check(setting: dataclasses.Field[Any], value: Any) -> None:
+    wanted = str(setting.type)
+    if value is None and "None" in wanted:
+        return
+    kinds = _KINDS[wanted.removesuffix(" | None")]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise ConfigurationError(
+            f"the setting {setting.name} is {value!r}: it must be {_IN_WORDS[wanted.removesuffix(' | None')]}"
+        )
+    least = setting.metadata["least"]
+    if least is not None and (value < least or math.isnan(value)):
+        raise ConfigurationError(f"the setting {setting.name} is {value!r}: the least allowed is {least:g}")
+
+
+LINGER: Final = {"cancel": 0.0, "detach": math.inf}
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+}
+_IN_WORDS: Final = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+}
+PER_ACTION: Final = frozenset(s.name for s in dataclasses.fields(Settings) if s.metadata["per_action"])
+"""The settings an action may override through `expose`."""

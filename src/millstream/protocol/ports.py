@@ -1,0 +1,156 @@
+"""The ports at which rooms meet that do not know each other.
+
+Contracts live here: who calls, in which order, what must never fail. Implementations do not repeat them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from starlette.datastructures import MutableHeaders
+
+from millstream.protocol.events import Reason
+
+Call = Callable[..., Awaitable[Any]]
+"""`await call(function, *args, **kwargs)`: runs a coroutine function in the request's task, any other
+function on the request's own thread, both in the request's context."""
+
+
+class UnitOfWork(Protocol):
+    """What one participant does for one request. Every method may be sync or async.
+
+    Order: any number of checkpoints (`prepare` of all, then `commit` of all), then either `prepare`
+    of all and `commit` of all, or `abort` of all; then `close` of all, in reverse, always, once. When one
+    `prepare` raises, nothing is committed and all are aborted. When one `commit` raises after another
+    committed, the rest are aborted and the body does not end well.
+    """
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Do everything that can fail (flush, vote), so that `commit` should not."""
+        ...
+
+    def commit(self) -> Awaitable[None] | None:
+        """Make it lasting; the unit may be used again afterwards."""
+        ...
+
+    def abort(self) -> Awaitable[None] | None:
+        """Undo whatever was not committed. Called after a failed `prepare` or `commit`, too."""
+        ...
+
+    def close(self) -> Awaitable[None] | None:
+        """Give everything back; the last call."""
+        ...
+
+
+class Participant(Protocol):
+    """Something that opens with every request and settles with its stream: a database, an index, a queue."""
+
+    def begin(self) -> UnitOfWork | Awaitable[UnitOfWork]:
+        """Open this request's unit of work, before any of the author's code runs.
+
+        A sync `begin` runs on the request's own thread, an async one in its task; context variables it
+        sets are seen by everything the request runs.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the wire is told before the body. `headers` may be changed by a transform's factory."""
+
+    status: int
+    headers: MutableHeaders
+    method: str
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+class Encoder(Protocol):
+    """One stream's codec: objects in, bytes out, no I/O.
+
+    Order: `head`, then `item` for each item, then `tail`; or, at any point after `head`, `failed` or
+    `goodbye` as the last call. `head`, `failed`, `goodbye` and `keep_alive` must not raise.
+    Everything is called from one thread at a time, `item` from the producer's.
+    """
+
+    @property
+    def head_first(self) -> bool:
+        """Whether the head leaves before the first item is there (server-sent events do)."""
+        ...
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What may be sent between two items in a long silence, and means nothing; empty if there is none."""
+        ...
+
+    def head(self) -> bytes:
+        """What opens the body."""
+        ...
+
+    def item(self, item: Any, /) -> bytes:
+        """One item.
+
+        Raises:
+            WrongItem: when the codec cannot carry it.
+        """
+        ...
+
+    def tail(self) -> bytes:
+        """What ends the body well."""
+        ...
+
+    def failed(self, problem: Mapping[str, Any], /) -> bytes:
+        """The last words of a body that will be broken off: an error record, where the format has one."""
+        ...
+
+    def goodbye(self, reason: Reason, /) -> bytes:
+        """The last words of a body that we end early: it is broken off, but nothing failed."""
+        ...
+
+
+class ChunkTransform(Protocol):
+    """One body passing by: bytes in, bytes out. It may hold back only what it cannot decide about yet."""
+
+    def chunk(self, data: bytes, /) -> bytes:
+        """Called for each write, with everything that is about to leave."""
+        ...
+
+    def end(self) -> bytes:
+        """What is left when the body ends well."""
+        ...
+
+
+Transform = Callable[[Head], ChunkTransform | None]
+"""A hook on bodies: asked once a response, before its head leaves; None lets the body pass untouched."""
+
+ItemHook = Callable[[Any], Any]
+"""A hook on items: sees every item before the codec and returns what the codec shall see."""
+
+
+class Outlet(Protocol):
+    """The wire, as the engine sees it. Writes wait while the client's side is full."""
+
+    async def send_head(self, head: Head, /) -> None:
+        """Send status and headers; once, first."""
+        ...
+
+    async def send_body(self, data: bytes, /) -> None:
+        """Send a piece of the body."""
+        ...
+
+    async def end(self, data: bytes, /) -> None:
+        """Send the last piece, and the end of the body."""
+        ...
+
+    def watch(self, on_gone: Callable[[], None], /) -> None:
+        """Call `on_gone` once, on the event loop, when the client leaves; at once if it has left."""
+        ...
+
+    def unwatch(self) -> None:
+        """Stop watching; `on_gone` is not called any more."""
+        ...
