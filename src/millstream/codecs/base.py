@@ -1,0 +1,192 @@
+"""What all codecs share: their description, their options, the charset of their text.
+
+A codec is a subclass of `Codec` that names itself and overrides what its format needs; a minimal one
+is three attributes and `item`. It is constructed once a stream, so whatever can be decided before the
+first item is decided in `__init__`. The order of calls is the contract of `protocol.ports.Encoder`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
+from typing import Any, ClassVar, Final, get_type_hints
+
+import msgspec
+
+from millstream.errors import ConfigurationError, WrongItem
+from millstream.protocol.events import Reason
+
+
+class Codec(ABC):
+    """One stream's way of turning objects into bytes.
+
+    Options are the keyword-only parameters of a codec's `__init__`; their annotations are checked when
+    an action names the codec, so that a wrong one is found at start-up and not by the first client.
+
+    Args:
+        action: the action whose items these are, for error texts.
+        charset: the charset of text; formats that are always UTF-8 do not ask.
+
+    Raises:
+        ConfigurationError: when the charset cannot encode text.
+    """
+
+    name: ClassVar[str]
+    media_type: ClassVar[str]
+    extensions: ClassVar[tuple[str, ...]] = ()
+    """What a URL ends in to ask for this format, without the dot."""
+    takes: ClassVar[str] = "what this format can say"
+    """The items it can carry, in words, for error texts."""
+    head_first: bool = False
+    keep_alive: bytes = b""
+
+    def __init__(self, *, action: str, charset: str) -> None:
+        self.action = action
+        self.charset = charset_label(charset)
+
+    @property
+    def content_type(self) -> str:
+        """The value of the Content-Type header."""
+        return with_charset(self.media_type, self.charset)
+
+    def head(self) -> bytes:
+        """Open the body; most formats have nothing to say yet."""
+        return b""
+
+    @abstractmethod
+    def item(self, item: Any, /) -> bytes:
+        """Encode one item.
+
+        Raises:
+            WrongItem: when this codec cannot carry it.
+        """
+
+    def tail(self) -> bytes:
+        """End the body well."""
+        return b""
+
+    def failed(self, problem: Mapping[str, Any], /) -> bytes:  # noqa: ARG002  most formats have no error record
+        """Say what failed, where the format can carry it; never what would make the body look complete."""
+        return b""
+
+    def goodbye(self, reason: Reason, /) -> bytes:  # noqa: ARG002  as above
+        """Say why we end early, where the format can carry it."""
+        return b""
+
+    def document(self, item: Any, /) -> bytes:
+        """Encode a whole body of one item, for an action that returned it instead of a stream.
+
+        Raises:
+            WrongItem: when this codec cannot carry it.
+        """
+        return self.head() + self.item(item) + self.tail()
+
+    def refusal(self, item: object, why: object = None) -> WrongItem:
+        """Build the error about an item this codec cannot carry."""
+        expected = self.takes if why is None else f"{self.takes}; this one cannot be written: {why}"
+        return WrongItem(action=self.action, codec=self.name, item=item, expected=expected)
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Find out at start-up whether a codec can be constructed with these options.
+
+        Raises:
+            ConfigurationError: when an option is unknown, missing, of the wrong type or out of its range.
+        """
+        known = dict(_options_of(cls))
+        for name in options.keys() - known.keys():
+            takes = ", ".join(sorted(known)) or "none"
+            raise ConfigurationError(
+                f"the codec {cls.name!r} does not know the option {name!r}: its options are {takes}"
+            )
+        for name, parameter in known.items():
+            if name in options:
+                _check_type(cls.name, parameter, options[name])
+            elif parameter.default is parameter.empty:
+                raise ConfigurationError(f"the codec {cls.name!r} needs the option {name!r}")
+        cls(action="", charset="utf-8", **options)
+
+
+def with_charset(media_type: str, charset: str) -> str:
+    """Complete a content type: `text/*` says its charset unless it did so already, others have none.
+
+    JSON in particular has no such parameter (RFC 8259 §11).
+
+    Raises:
+        ConfigurationError: when Python cannot encode text in the charset.
+    """
+    kind = media_type.lower()
+    if not kind.startswith("text/") or re.search(r";\s*charset\s*=", kind):
+        return media_type
+    return f"{media_type}; charset={charset_label(charset)}"
+
+
+def text_encoder(charset: str) -> Callable[[str], bytes]:
+    """Make the function that encodes one stream's text, piece by piece.
+
+    A charset that begins with a byte order mark (UTF-16, UTF-32, utf-8-sig) writes it once, before the
+    first piece, and not before every one.
+    """
+    if "".encode(charset):
+        return codecs.getincrementalencoder(charset)().encode
+    if codecs.lookup(charset).name == "utf-8":
+        return str.encode  # a third faster than naming the charset: this is the hot path of plain text
+    return partial(str.encode, encoding=charset)
+
+
+@lru_cache(maxsize=32)
+def charset_label(charset: str) -> str:
+    """The name a client is told of a charset.
+
+    Raises:
+        ConfigurationError: when Python cannot encode text in it (`rot13`, `base64`, an unknown name).
+    """
+    try:
+        "".encode(charset)
+        name = codecs.lookup(charset).name
+    except (LookupError, ValueError):
+        raise ConfigurationError(f"{charset!r} is no charset that text can be encoded in") from None
+    if name == "utf-8-sig":  # Python's name for "with a byte order mark", unknown to everybody else
+        return "utf-8"
+    return charset if _TOKEN.fullmatch(charset) else name
+
+
+def _options_of(codec: type[Codec]) -> Iterator[tuple[str, inspect.Parameter]]:
+    """Yield the keyword-only parameters of `__init__`, up the bases as far as `**options` reaches."""
+    for base in codec.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        hints = _hints_of(vars(base)["__init__"])
+        for parameter in parameters:
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in _GIVEN:
+                yield parameter.name, parameter.replace(annotation=hints.get(parameter.name, Any))
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+            return
+
+
+def _hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except NameError:  # a type that was imported for type checkers only: the constructor decides
+        return {}
+
+
+def _check_type(codec: str, parameter: inspect.Parameter, value: Any) -> None:
+    try:
+        msgspec.convert(value, parameter.annotation)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(
+            f"the option {parameter.name!r} of the codec {codec!r} is {value!r}: {error}"
+        ) from None
+    except TypeError:
+        return  # an annotation msgspec has no check for, such as a callable's: the constructor decides
+
+
+_GIVEN: Final = frozenset({"action", "charset"})
+"""What the house gives to every codec, and no author does."""
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2

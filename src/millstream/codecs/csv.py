@@ -1,0 +1,134 @@
+"""CSV (RFC 4180): a table with a header row.
+
+The columns are those of `fields`, or of the first row. Rows after it may leave columns out, but not
+bring new ones: the header has left. Cells are written as JSON would say them, without the quotes (dates
+ISO 8601, `true`, base64 for bytes, nested objects as JSON text); None is an empty cell.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from operator import itemgetter
+from types import NoneType, SimpleNamespace
+from typing import Any, ClassVar, Final
+
+from millstream.codecs.base import Codec, text_encoder
+from millstream.codecs.objects import UNWRITABLE
+from millstream.codecs.rows import Readers, checked_fields
+from millstream.codecs.values import Cell, cell
+from millstream.errors import ConfigurationError
+
+
+class Csv(Codec):
+    """A line a row, ended by CR LF.
+
+    Args:
+        action: the action whose items these are.
+        charset: the charset of the text; `utf-8-sig` makes Excel read UTF-8.
+        fields: the columns in order, which also name the cells of plain tuples and lists.
+        header: whether the first line names the columns.
+        delimiter: one character between cells.
+        guard_formulas: whether text that a spreadsheet would run as a formula is prefixed with `'`. Off,
+            because it changes data for every other reader; numbers are never touched.
+
+    Raises:
+        ConfigurationError: when an option cannot be used.
+    """
+
+    name: ClassVar[str] = "csv"
+    media_type: ClassVar[str] = "text/csv"
+    extensions: ClassVar[tuple[str, ...]] = ("csv",)
+    takes: ClassVar[str] = (
+        "rows (dicts, dataclasses, Structs, named tuples, database rows, tuples with fields=)"
+    )
+
+    def __init__(
+        self,
+        *,
+        action: str,
+        charset: str,
+        fields: Sequence[str] | None = None,
+        header: bool = True,
+        delimiter: str = ",",
+        guard_formulas: bool = False,
+    ) -> None:
+        super().__init__(action=action, charset=charset)
+        _check_delimiter(delimiter)
+        self._fields = checked_fields(self.name, fields) or ()
+        self._header = header
+        self._readers = Readers(self._fields or None)
+        self._cells = _guarded_cells if guard_formulas else _cells
+        # `writerow` returns what its file's `write` does: a file that encodes needs no buffer in between.
+        sink = SimpleNamespace(write=text_encoder(charset))
+        self._write: Callable[[list[Cell]], bytes] = csv.writer(
+            sink, delimiter=delimiter, lineterminator="\r\n"
+        ).writerow
+        try:
+            self._opening = self._open(self._fields) if self._fields else b""
+        except ValueError as error:
+            raise ConfigurationError(
+                f"the option 'fields' of the codec 'csv' cannot be written: {error}"
+            ) from error
+
+    def head(self) -> bytes:
+        """The header row if `fields` told the columns, so that an empty table has one, too."""
+        return self._opening
+
+    def item(self, item: Any, /) -> bytes:
+        """A line; before the first one the header row, unless it has left."""
+        read = self._readers[type(item)]
+        if read is None:
+            raise self.refusal(item)
+        try:
+            row = read(item)
+            opening = b"" if self._fields else self._open(tuple(row))
+            return opening + self._write(self._cells(self._values(row)))
+        except UNWRITABLE as error:
+            raise self.refusal(item, error) from error
+
+    def _open(self, fields: tuple[str, ...]) -> bytes:
+        """Settle the columns and return the line that names them, if any."""
+        if not fields:
+            raise ValueError("the first row has no columns")
+        self._fields = fields
+        self._pick: Callable[[dict[str, Any]], Iterable[Any]] = (
+            itemgetter(*fields) if len(fields) > 1 else lambda row: (row[fields[0]],)
+        )
+        return self._write(self._cells(fields)) if self._header else b""
+
+    def _values(self, row: dict[str, Any]) -> Iterable[Any]:
+        """The values of a row in the order of the columns."""
+        if len(row) == len(self._fields):
+            try:
+                return self._pick(row)  # exactly the columns: nearly every row
+            except KeyError:
+                pass
+        for name in row:
+            if name not in self._fields:
+                raise ValueError(f"its column {name!r} is not among those of the header")
+        return [row.get(name) for name in self._fields]
+
+
+def _cells(values: Iterable[Any]) -> list[Cell]:
+    return [value if type(value) in _AS_IT_IS else cell(value) for value in values]
+
+
+def _guarded_cells(values: Iterable[Any]) -> list[Cell]:
+    return [
+        f"'{each}" if isinstance(each, str) and each.startswith(_RISKY) else each for each in _cells(values)
+    ]
+
+
+def _check_delimiter(delimiter: str) -> None:
+    if len(delimiter) != 1 or delimiter in '"\r\n\0':
+        raise ConfigurationError(
+            f"the option 'delimiter' of the codec 'csv' is {delimiter!r}: "
+            "it must be one character, and no quote, line end or NUL"
+        )
+
+
+_AS_IT_IS: Final = frozenset({str, int, float, Decimal, NoneType})
+# OWASP, "CSV Injection"; the last four are full-width forms that East Asian spreadsheets take for the same.
+_RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")

@@ -1,0 +1,43 @@
+"""JSON (RFC 8259): a stream is an array that is written while it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from millstream.codecs.objects import ObjectCodec
+
+
+class Json(ObjectCodec):
+    """A JSON array, one item after the other; a document of its own when the action returned one object.
+
+    The array is left open on purpose when the stream does not end well: whoever parses the body fails
+    instead of taking half of it for the whole. There is no error record: it would have to be an item.
+    """
+
+    name: ClassVar[str] = "json"
+    media_type: ClassVar[str] = "application/json"
+    extensions: ClassVar[tuple[str, ...]] = ("json",)
+    keep_alive: bytes = b"\n"  # white space between two tokens (RFC 8259 §2)
+
+    def __init__(self, *, action: str, charset: str, fields: Sequence[str] | None = None) -> None:
+        super().__init__(action=action, charset=charset, fields=fields)
+        self._separator = b""
+
+    def head(self) -> bytes:
+        """The array opens."""
+        return b"["
+
+    def item(self, item: Any, /) -> bytes:
+        """The comma goes before an item: nobody knows yet whether another follows."""
+        data = self._separator + self.encode(item)
+        self._separator = b",\n"
+        return data
+
+    def tail(self) -> bytes:
+        """The array closes; said by nothing else."""
+        return b"]"
+
+    def document(self, item: Any, /) -> bytes:
+        """The JSON text itself, without an array around it."""
+        return self.encode(item)

@@ -1,0 +1,44 @@
+"""What JSON, NDJSON and server-sent events share: any object becomes one JSON text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from millstream.codecs.base import Codec
+from millstream.codecs.rows import Readers, checked_fields
+from millstream.codecs.values import json_bytes
+
+UNWRITABLE: Final = (TypeError, ValueError, RecursionError, msgspec.MsgspecError)
+"""What encoding an item may raise because of the item."""
+
+
+class ObjectCodec(Codec):
+    """A codec whose items are JSON values.
+
+    Rows become objects; anything else (numbers, text, None, lists) is encoded as what it is. A tuple or
+    list becomes an object only where `fields` names its cells.
+
+    Raises:
+        ConfigurationError: when `fields` names no column, or one twice.
+    """
+
+    takes: ClassVar[str] = "what JSON can say (rows, dicts, lists, text, numbers, dates, UUIDs, enums, …)"
+
+    def __init__(self, *, action: str, charset: str, fields: Sequence[str] | None = None) -> None:
+        super().__init__(action=action, charset=charset)
+        self._readers = Readers(checked_fields(self.name, fields), native=True)
+
+    def encode(self, item: Any, /) -> bytes:
+        """Encode one item as JSON.
+
+        Raises:
+            WrongItem: when JSON cannot say it.
+        """
+        read = self._readers[type(item)]
+        try:
+            return json_bytes(item if read is None else read(item))
+        except UNWRITABLE as error:
+            raise self.refusal(item, error) from error

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import collections
+import csv
+import io
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
+
+from millstream.codecs.csv import Csv
+from millstream.errors import ConfigurationError, WrongItem
+from millstream.testing.contracts import check_codec
+
+
+class Named(NamedTuple):
+    a: object
+    b: object
+
+
+class Formula(Enum):
+    SUM = "=SUM(A1)"
+
+
+def write(items: list[Any], charset: str = "utf-8", **options: Any) -> bytes:
+    codec = Csv(action="Root.table", charset=charset, **options)
+    return codec.head() + b"".join(map(codec.item, items)) + codec.tail()
+
+
+def cells(body: bytes, charset: str = "utf-8", delimiter: str = ",") -> list[list[str]]:
+    return list(csv.reader(io.StringIO(body.decode(charset), newline=""), delimiter=delimiter, strict=True))
+
+
+def read(body: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(body.decode(), newline=""), strict=True))
+
+
+def test_csv_keeps_the_contract() -> None:
+    rows = [{"a": "1", "b": "x\r\ny"}, {"a": "", "b": '"'}, {"a": ",", "b": "\n"}]
+    check_codec(Csv, rows, read=read)
+    check_codec(
+        Csv, [tuple(row.values()) for row in rows], options={"fields": ["a", "b"]}, read=read, expected=rows
+    )
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"])) | st.text("\r\n\",;\t' =a\0")
+
+
+@given(st.data(), st.integers(1, 4), st.sampled_from(",;\t|'é\x1f"), st.sampled_from(["utf-8", "utf-16"]))
+def test_any_text_is_read_back_equal(data: st.DataObject, width: int, delimiter: str, charset: str) -> None:
+    row = st.lists(ANY_TEXT, min_size=width, max_size=width)
+    fields = data.draw(st.lists(ANY_TEXT, min_size=width, max_size=width, unique=True))
+    rows = data.draw(st.lists(row))
+    body = write([tuple(row) for row in rows], charset, fields=fields, delimiter=delimiter)
+    assert cells(body, charset, delimiter) == [fields, *rows]
+
+
+def test_lines_end_with_cr_lf() -> None:
+    assert write([{"a": 1, "b": None}]) == b"a,b\r\n1,\r\n"
+
+
+def test_the_header_names_the_columns_of_the_first_row() -> None:
+    rows = [Named(1, 2), {"b": 4, "a": 3}, collections.ChainMap({"a": 5, "b": 6})]
+    assert cells(write(rows)) == [["a", "b"], ["1", "2"], ["3", "4"], ["5", "6"]]
+
+
+def test_the_header_can_be_left_out() -> None:
+    assert write([{"a": 1}, {"a": 2}], header=False) == b"1\r\n2\r\n"
+    assert write([(1,), (2,)], header=False, fields=["a"]) == b"1\r\n2\r\n"
+
+
+def test_fields_choose_the_order_and_name_the_columns_of_an_empty_table() -> None:
+    assert write([{"a": 1, "b": 2}], fields=["b", "a"]) == b"b,a\r\n2,1\r\n"
+    assert write([], fields=["b", "a"]) == b"b,a\r\n"
+    assert write([]) == b""
+
+
+def test_a_column_left_out_is_an_empty_cell() -> None:
+    assert cells(write([{"a": 1, "b": 2}, {"b": 3}, {}])) == [["a", "b"], ["1", "2"], ["", "3"], ["", ""]]
+
+
+@pytest.mark.parametrize("late", [{"a": 1, "c": 2}, {"c": 2}, {"a": 1, "b": 2, "c": 3}])
+def test_a_column_that_comes_late_is_refused_not_dropped(late: dict[str, int]) -> None:
+    with pytest.raises(WrongItem, match=r"Root\.table .* column 'c' is not among"):
+        write([{"a": 1, "b": 2}, late])
+
+
+def test_a_defaultdict_does_not_make_columns_up() -> None:
+    row: dict[str, int] = collections.defaultdict(int, {"a": 1, "c": 2})
+    with pytest.raises(WrongItem):
+        write([{"a": 1, "b": 2}, row])
+    assert set(row) == {"a", "c"}
+
+
+@pytest.mark.parametrize("item", [1, "text", b"bytes", None, (1, 2), [1], object()])
+def test_what_is_no_row_is_refused(item: Any) -> None:
+    with pytest.raises(WrongItem, match="codec 'csv' takes rows"):
+        write([item])
+
+
+@pytest.mark.parametrize("item", [{}, {"a": object()}, {"a": "\ud800"}, {"a": {"b": 1j}}, {"a": 2**20000}])
+def test_a_row_that_cannot_be_written_is_refused_with_the_reason(item: Any) -> None:
+    with pytest.raises(WrongItem, match="cannot be written: "):
+        write([item])
+
+
+def test_values_are_written_as_json_would_say_them() -> None:
+    row = [True, Decimal("1.10"), date(2026, 1, 2), {"x": [1]}, b"a", 1e100, None]
+    expected = ["true", "1.10", "2026-01-02", '{"x":[1]}', "YQ==", "1e+100", ""]
+    assert cells(write([row], fields=list("abcdefg")))[1] == expected
+
+
+def test_database_rows_are_rows() -> None:
+    with create_engine("sqlite://").connect() as connection:
+        rows = list(connection.execute(text("select 1 as a, 'x' as b union select 2, null")))
+    assert write(rows) == b"a,b\r\n1,x\r\n2,\r\n"
+
+
+RISKY = ["=1+1", "+1", "-1", "@SUM", "\tx", "\rx", "\nx", "\uff1dx"]
+
+
+@pytest.mark.parametrize("risky", [*RISKY, Formula.SUM])
+def test_text_is_no_formula_when_guarded(risky: Any) -> None:
+    value = risky.value if isinstance(risky, Formula) else risky
+    guarded = cells(write([{value: risky}], guard_formulas=True))
+    assert guarded == [["'" + value], ["'" + value]]
+    assert cells(write([{value: risky}])) == [[value], [value]]
+
+
+def test_the_guard_leaves_numbers_and_harmless_text() -> None:
+    row = [-1, -1.5, Decimal(-2), "a=1", "'", "", None]
+    expected = ["-1", "-1.5", "-2", "a=1", "'", "", ""]
+    assert cells(write([row], fields=list("abcdefg"), guard_formulas=True))[1] == expected
+
+
+@given(st.lists(ANY_TEXT, min_size=2, max_size=2))
+def test_the_guard_adds_one_quote_or_nothing(row: list[str]) -> None:
+    read_back = cells(write([row], fields=["a", "b"], guard_formulas=True))[1]
+    assert [found.removeprefix("'") for found in read_back] == [cell.removeprefix("'") for cell in row]
+    assert not any(found.startswith(tuple("=+-@\t\r\n")) for found in read_back)
+
+
+@pytest.mark.parametrize("delimiter", ["", ",,", '"', "\r", "\n", "\0"])
+def test_a_delimiter_is_one_character_that_means_nothing_else(delimiter: str) -> None:
+    with pytest.raises(ConfigurationError, match="'delimiter'"):
+        write([], delimiter=delimiter)
+
+
+def test_a_header_beyond_the_charset_is_the_first_row_s_fault() -> None:
+    with pytest.raises(WrongItem):
+        write([{"€": 1}], "ascii")
+
+
+def test_fields_beyond_the_charset_are_found_before_the_first_row() -> None:
+    with pytest.raises(ConfigurationError, match="'fields'"):
+        write([], "ascii", fields=["€"])
+
+
+def test_csv_says_its_charset() -> None:
+    assert Csv(action="x", charset="utf-8-sig").content_type == "text/csv; charset=utf-8"
+    assert write([{"a": 1}, {"a": 2}], "utf-8-sig") == b"\xef\xbb\xbfa\r\n1\r\n2\r\n"
