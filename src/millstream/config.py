@@ -131,7 +131,7 @@ def _check(setting: dataclasses.Field[Any], value: Any) -> None:
             f"the setting {setting.name} is {value!r}: it must be {_IN_WORDS[wanted.removesuffix(' | None')]}"
         )
     least = setting.metadata["least"]
-    if least is not None and (value < least or math.isnan(value)):
+    if least is not None and not value >= least:
         raise ConfigurationError(f"the setting {setting.name} is {value!r}: the least allowed is {least:g}")
 
 

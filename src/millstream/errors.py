@@ -11,6 +11,7 @@ A class names who erred, so that whoever catches it knows whom to tell::
     ├── HTTPError                   the client, or the author's `abort`: a status that is not a success
     │   ├── Overloaded              … a cap is reached; comes with Retry-After
     │   └── HTTPRedirect            … no error to anybody, but it leaves an action the same way
+    ├── OutsideRequest              the author: a proxy was used where no request is (also a RuntimeError)
     ├── LifecycleError              us: an event that the stream's state does not know
     └── Truncated                   told to the server, so that it breaks the body off visibly
 
@@ -135,6 +136,19 @@ class HTTPRedirect(HTTPError):
     def __init__(self, location: str, *, status: int = 302) -> None:
         super().__init__(status, headers={"Location": location})
         self.location = location
+
+
+class OutsideRequest(MillstreamError, RuntimeError):
+    """A proxy (`request`, `stream`, …) was used where no request is being answered."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} was used outside a request: it has a value only while an action or its stream runs"
+        )
 
 
 class LifecycleError(MillstreamError):

@@ -5,26 +5,32 @@ Contracts live here: who calls, in which order, what must never fail. Implementa
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starlette.datastructures import MutableHeaders
 
-from millstream.protocol.events import Reason
+from millstream.protocol.events import Progress, Reason, Statistics
+from millstream.protocol.lifecycle import State
 
 Call = Callable[..., Awaitable[Any]]
 """`await call(function, *args, **kwargs)`: runs a coroutine function in the request's task, any other
 function on the request's own thread, both in the request's context."""
 
 
+Flush = Callable[[], Awaitable[None]]
+"""Sends everything that waits; returns when the server has taken it."""
+
+
 class UnitOfWork(Protocol):
     """What one participant does for one request. Every method may be sync or async.
 
-    Order: any number of checkpoints (`prepare` of all, then `commit` of all), then either `prepare`
-    of all and `commit` of all, or `abort` of all; then `close` of all, in reverse, always, once. When one
-    `prepare` raises, nothing is committed and all are aborted. When one `commit` raises after another
-    committed, the rest are aborted and the body does not end well.
+    Sync methods run on the request's own thread, async ones in its task. Order: any number of `rest`s
+    and checkpoints (`prepare` of all, then `commit` of all), then either `prepare` of all and `commit` of
+    all, or `abort` of all; then `close` of all, in reverse, always, once. When one `prepare` raises,
+    nothing is committed and all are aborted. When one `commit` raises after another committed, the rest
+    are aborted and the body does not end well.
     """
 
     def prepare(self) -> Awaitable[None] | None:
@@ -39,19 +45,31 @@ class UnitOfWork(Protocol):
         """Undo whatever was not committed. Called after a failed `prepare` or `commit`, too."""
         ...
 
-    def close(self) -> Awaitable[None] | None:
-        """Give everything back; the last call."""
+    def rest(self) -> Awaitable[None] | None:
+        """The stream pauses: between two of its items, or in `stream.sleep`. Give back what is not in use.
+
+        Called after every item, so it must cost nothing when there is nothing to give back.
+        """
         ...
+
+    def close(self) -> Awaitable[None] | None:
+        """Undo what is left, and give everything back; the last call."""
+        ...
+
+
+Join = Callable[[UnitOfWork], None]
+"""Makes a unit of work settle with its stream; from the request's thread or task, until the stream ends."""
 
 
 class Participant(Protocol):
     """Something that opens with every request and settles with its stream: a database, an index, a queue."""
 
-    def begin(self) -> UnitOfWork | Awaitable[UnitOfWork]:
-        """Open this request's unit of work, before any of the author's code runs.
+    def begin(self, join: Join) -> None:
+        """A request begins; called in its context, before any of the author's code runs.
 
-        A sync `begin` runs on the request's own thread, an async one in its task; context variables it
-        sets are seen by everything the request runs.
+        It runs on the event loop: bind what the author will ask for to the context and return. A unit of
+        work is made when it is first used, and joins then, so that a request which does not use the
+        participant costs nothing.
         """
         ...
 
@@ -153,4 +171,90 @@ class Outlet(Protocol):
 
     def unwatch(self) -> None:
         """Stop watching; `on_gone` is not called any more."""
+        ...
+
+
+OnEnd = Callable[[Reason, Statistics], Any]
+"""Called once when a stream has ended; may be a coroutine function."""
+
+
+class StreamHandle(Protocol):
+    """What the author's code sees of the stream it runs in: the `stream` proxy.
+
+    The waiting verbs (`sleep`, `commit`) block in synchronous code and are awaited in asynchronous code.
+    """
+
+    @property
+    def id(self) -> str:
+        """Names this stream; unguessable."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        ...
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it ended or is ending; None while it runs."""
+        ...
+
+    @property
+    def client_gone(self) -> bool:
+        """Whether the client has left."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether the process is about to end, so that a long producer may find a good place to stop."""
+        ...
+
+    @property
+    def statistics(self) -> Statistics:
+        """What it has done until now."""
+        ...
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        """Wait, and wake early when the stream is interrupted.
+
+        Raises:
+            StreamInterrupted: in synchronous code, when the stream was ended early. (Asynchronous
+                code sees its task cancelled, as in every wait.)
+        """
+        ...
+
+    def commit(self) -> Awaitable[None]:
+        """A checkpoint: make lasting what was done until now, whatever becomes of the rest."""
+        ...
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> Progress:
+        """Note how far the job is, and return that note, ready to be yielded."""
+        ...
+
+    def on_end(self, callback: OnEnd) -> OnEnd:
+        """Call `callback(reason, statistics)` once, after the last byte and the cleanup; a decorator."""
+        ...
+
+    def stop(self, reason: Reason = Reason.STOPPED) -> bool:
+        """End the stream early, on purpose; False when it is settling or has ended.
+
+        May be called from any thread.
+        """
+        ...
+
+
+class Exchange(Outlet, Protocol):
+    """One HTTP exchange, as a gateway gives it to the pipeline."""
+
+    scope: MutableMapping[str, Any]  # ASGI's, which is the common ground of every Python server
+    head_sent: bool
+    body_ended: bool
+    gone: bool
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """The next message of the request's body, or `http.disconnect`."""
+        ...
+
+    async def forward(self, message: MutableMapping[str, Any], /) -> None:
+        """Send a message another ASGI application made."""
         ...

@@ -1,0 +1,140 @@
+"""`@expose`: what an author declares about a method, kept on the function itself.
+
+The function is returned unchanged, so it can be called, tested and wrapped like any other. A declaration
+is never changed once it is made: a decorator that copies a function's attributes (`functools.wraps`) carries
+it along, and what is stacked above the copy is not seen below it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPMethod
+from types import FunctionType, MappingProxyType
+from typing import Any, Final, TypeVar
+
+from millstream.config import PER_ACTION
+from millstream.errors import ConfigurationError
+
+Exposed = TypeVar("Exposed", bound=Callable[..., Any])
+
+ATTRIBUTE: Final = "__millstream__"
+"""Where a function carries its `Declaration`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One alternative in which an action's result can be sent."""
+
+    engine: str  # a codec, a template, or "" for text and bytes as they come
+    content_type: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)  # the codec's; it checks them
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """All that was said about one method by its stacked `expose`s."""
+
+    exposures: tuple[Exposure, ...] = ()  # as written, top to bottom: the first is the default
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)  # laid over the deployment's
+    allowed_methods: frozenset[str] | None = None
+    inherit: bool = False
+
+    def over(self, other: Declaration) -> Declaration:
+        """This declaration laid over another: its exposures first, its settings prevailing."""
+        allowed = (self.allowed_methods or frozenset()) | (other.allowed_methods or frozenset())
+        return Declaration(
+            exposures=self.exposures + other.exposures,
+            settings=MappingProxyType({**other.settings, **self.settings}),
+            allowed_methods=allowed or None,
+            inherit=self.inherit or other.inherit,
+        )
+
+
+def expose(
+    engine_or_template: str = "",
+    content_type: str | None = None,
+    *,
+    inherit: bool = False,
+    allowed_methods: Sequence[str] | None = None,
+    **options: Any,
+) -> Callable[[Exposed], Exposed]:
+    """Make a controller's method reachable, and say how its result is sent.
+
+    Stacked exposes are alternatives, chosen by the URL's extension, then by `Accept`; the topmost is the
+    default.
+
+    Args:
+        engine_or_template: a codec (`"json"`, `"csv"`), a template, or nothing: text and bytes are sent raw.
+        content_type: of the response; the engine's own when not given.
+        inherit: take over what the base classes' method of the same name declares, after one's own.
+        allowed_methods: the HTTP methods that may reach the action; others are answered 405.
+        options: settings of this action (`lifetime=60`) and options of the codec (`fields=(...)`).
+
+    Raises:
+        ConfigurationError: when it is used without parentheses, on something that is no plain function, or
+            with a content type or method that HTTP does not know.
+    """
+    if not isinstance(engine_or_template, str):
+        raise ConfigurationError(
+            f"@expose stands on {_called(engine_or_template)} without parentheses: write @expose()"
+        )
+    said = Declaration(
+        exposures=_exposures(engine_or_template, content_type, inherit=inherit, options=options),
+        settings=MappingProxyType({k: v for k, v in options.items() if k in PER_ACTION}),
+        allowed_methods=_methods(allowed_methods),
+        inherit=inherit,
+    )
+
+    def declare(function: Exposed) -> Exposed:
+        if not isinstance(function, FunctionType):
+            raise ConfigurationError(
+                f"@expose() stands on {_called(function)}, which is no plain function: "
+                "expose methods, below any @property, @staticmethod or @classmethod"
+            )
+        below = declared(function)
+        setattr(function, ATTRIBUTE, said if below is None else said.over(below))
+        return function
+
+    return declare
+
+
+def declared(function: object) -> Declaration | None:
+    """What was declared of a function; None for anything that was never exposed."""
+    if type(function) is not FunctionType:  # isinstance would ask a proxy for its __class__
+        return None
+    declaration = vars(function).get(ATTRIBUTE)
+    return declaration if isinstance(declaration, Declaration) else None
+
+
+def _exposures(
+    engine: str, content_type: str | None, *, inherit: bool, options: Mapping[str, Any]
+) -> tuple[Exposure, ...]:
+    if content_type is not None and not _MEDIA_TYPE.fullmatch(content_type):
+        raise ConfigurationError(
+            f"@expose was given the content type {content_type!r}: it must read like text/csv"
+        )
+    codec_options = {k: v for k, v in options.items() if k not in PER_ACTION}
+    if inherit and not engine and content_type is None and not codec_options:
+        return ()  # only inherits: a raw alternative of its own would come before the inherited default
+    return (Exposure(engine, content_type, MappingProxyType(codec_options)),)
+
+
+def _methods(names: Sequence[str] | None) -> frozenset[str] | None:
+    if names is None:
+        return None
+    if isinstance(names, str) or not names:
+        raise ConfigurationError(f'allowed_methods is {names!r}: it must be a list such as ["GET", "POST"]')
+    unknown = [name for name in names if str(name).upper() not in _KNOWN]
+    if unknown:
+        raise ConfigurationError(f"allowed_methods names {unknown[0]!r}, which is no method of HTTP")
+    return frozenset(name.upper() for name in names)
+
+
+def _called(thing: object) -> str:
+    return str(getattr(thing, "__qualname__", None) or f"a {type(thing).__name__}")
+
+
+_KNOWN: Final = frozenset(method.value for method in HTTPMethod)
+_MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(\s*;[\t -~]*)?", re.ASCII)

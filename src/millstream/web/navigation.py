@@ -1,0 +1,100 @@
+"""`url`, `redirect` and `abort`: where to, and not here; spelled as in TurboGears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NoReturn
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from millstream.errors import HTTPError, HTTPRedirect, OutsideRequest
+from millstream.web.proxies import request_var
+
+Base = str | Iterable[object]
+"""A URL as text; or a path as text and further segments, which are quoted: `["/users", name]`."""
+
+
+def url(base_url: Base = "/", params: Mapping[str, Any] | None = None, *, qualified: bool = False) -> str:
+    """A URL of this application, fit for a header and for HTML.
+
+    An absolute path gets the path the application is mounted at in front of it. What cannot stand in a
+    URL is percent-encoded (RFC 3986 §2.1), line breaks among it.
+
+    Args:
+        base_url: a path, a URL, or a list of a path and segments.
+        params: query fields; a list gives a field several times, None leaves it out.
+        qualified: with scheme and host.
+
+    Raises:
+        ValueError: when a segment is one that browsers would resolve: `.` or `..`.
+        OutsideRequest: when a qualified URL is asked for where there is no request.
+    """
+    whole = quote(
+        base_url if isinstance(base_url, str) else _joined(base_url), safe=_IN_URLS, errors="replace"
+    )
+    request = request_var.get(None)
+    if request is not None and whole.startswith("/") and not whole.startswith("//"):
+        whole = quote(request.script_name, errors="replace") + whole
+    if qualified and not urlsplit(whole).scheme:
+        if request is None:
+            raise OutsideRequest("url(qualified=True)")
+        whole = urljoin(f"{request.host_url}{request.path}", whole)
+    return _with_query(whole, urlencode(list(_fields(params or {})), errors="replace"))
+
+
+def redirect(base_url: Base = "/", params: Mapping[str, Any] | None = None, *, status: int = 302) -> NoReturn:
+    """Lead the client elsewhere; what `base_url` and `params` mean is `url`'s affair.
+
+    Raises:
+        HTTPRedirect: always.
+        ValueError: when the status does not redirect.
+    """
+    if status not in _REDIRECTIONS:
+        raise ValueError(f"redirect was given the status {status}: it must be 301, 302, 303, 307 or 308")
+    raise HTTPRedirect(url(base_url, params), status=status)
+
+
+def abort(status: int, detail: str = "", *, headers: Mapping[str, str] | None = None) -> NoReturn:
+    """End the action here, with a status that is not a success.
+
+    Raises:
+        HTTPError: always.
+        ValueError: when the status is none from 300 to 599, or a header would forge another one.
+    """
+    if not _FIRST <= status <= _LAST:
+        raise ValueError(f"abort was given the status {status}: it must be one from 300 to 599")
+    for name, value in (headers or {}).items():
+        if not _FORGING.isdisjoint(name + value):
+            raise ValueError(f"abort was given the header {name!r} with a line break or NUL in it")
+    raise HTTPError(int(status), detail, headers=headers)
+
+
+def _joined(parts: Iterable[object]) -> str:
+    """The first part is a path as it stands, the others are single segments."""
+    path, *segments = (str(part) for part in parts)
+    for segment in segments:
+        if segment in {".", ".."}:
+            raise ValueError(f"url was given the segment {segment!r}, which a browser would resolve")
+    return "/".join(
+        [path.rstrip("/") if segments else path, *(quote(s, safe="", errors="replace") for s in segments)]
+    )
+
+
+def _fields(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in params.items():
+        for one in value if isinstance(value, (list, tuple)) else (value,):
+            if one is not None:
+                yield name, one
+
+
+def _with_query(whole: str, query: str) -> str:
+    if not query:
+        return whole
+    whole, hash_mark, fragment = whole.partition("#")
+    return f"{whole}{'&' if '?' in whole else '?'}{query}{hash_mark}{fragment}"
+
+
+_IN_URLS: Final = "%/:?#[]@!$&'()*+,;=~"  # RFC 3986 §2.2, and what is encoded already
+_REDIRECTIONS: Final = frozenset({301, 302, 303, 307, 308})
+_FIRST: Final = 300
+_LAST: Final = 599
+_FORGING: Final = frozenset("\r\n\0")
