@@ -1,0 +1,75 @@
+"""The composition root: settings, controllers and participants become one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from starlette.types import Receive, Scope, Send
+
+from millstream.codecs.base import Codec
+from millstream.codecs.catalogue import DEFAULT
+from millstream.config import Settings
+from millstream.dispatch.survey import actions
+from millstream.dispatch.traversal import Tree
+from millstream.engine.ledger import Ledger
+from millstream.engine.threads import Lanes
+from millstream.gateways.asgi import Gateway
+from millstream.pipeline.hallway import House
+from millstream.pipeline.plans import Planner
+from millstream.protocol.ports import ItemHook, Participant, Transform
+from millstream.web.templates import Templates
+
+
+class Millstream:
+    """An ASGI application.
+
+    Args:
+        root: the root controller, or its class.
+        settings: what whoever deploys it decided.
+        participants: what opens with every request and settles with its stream, in the order of opening.
+        codecs: formats of your own, to be named in `expose` beside the built-in ones.
+        transforms: hooks on bodies, in the order they see them.
+        item_hooks: hooks on the items of streams, in the order they see them.
+
+    Raises:
+        ConfigurationError: when a controller, an exposure or a setting cannot be used: at start-up, not at
+            the first request.
+    """
+
+    def __init__(
+        self,
+        root: object,
+        settings: Settings | None = None,
+        *,
+        participants: Sequence[Participant] = (),
+        codecs: Iterable[type[Codec]] = (),
+        transforms: Sequence[Transform] = (),
+        item_hooks: Sequence[ItemHook] = (),
+    ) -> None:
+        self.settings = settings or Settings()
+        catalogue = DEFAULT
+        for codec in codecs:
+            catalogue = catalogue.with_codec(codec)
+        templates = Templates(self.settings.templates, reload=self.settings.debug)
+        planner = Planner(catalogue, templates, self.settings)
+        self.tree = Tree(root, planner.extensions_of)
+        for action in actions(self.tree):
+            planner.plan(action)
+        self.ledger = Ledger(self.settings)
+        self._gateway = Gateway(
+            House(
+                settings=self.settings,
+                tree=self.tree,
+                planner=planner,
+                templates=templates,
+                ledger=self.ledger,
+                lanes=Lanes(self.settings.max_sync_streams),
+                participants=tuple(participants),
+                transforms=tuple(transforms),
+                item_hooks=tuple(item_hooks),
+            )
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI scope."""
+        await self._gateway(scope, receive, send)

@@ -1,0 +1,295 @@
+"""A delivery: one response's way from its producer to the socket, through the table of its life.
+
+The order is the promise: the first item before the head, every item as soon as it is there, the settlement
+after the last item, the end of the body after the settlement. Drivers only pull; deadlines only look;
+whatever ends a stream early goes through `Stream.interrupt`, which cancels the task wherever it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from millstream.config import Settings, linger
+from millstream.engine.buffer import Outbox
+from millstream.engine.deadlines import Deadlines
+from millstream.engine.drive_async import AsyncDrive
+from millstream.engine.drive_sync import SyncDrive
+from millstream.engine.passing import hooked, passing_for
+from millstream.engine.scope import Scope
+from millstream.engine.source import AsyncSource, Source
+from millstream.errors import HTTPError
+from millstream.protocol.events import Reason
+from millstream.protocol.lifecycle import Event, State
+from millstream.protocol.ports import ChunkTransform, Encoder, Head, ItemHook, Outlet, Transform
+
+_LOG: Final = logging.getLogger("millstream")
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a streamed response is made of, decided before its first item is pulled."""
+
+    source: Source
+    encoder: Encoder
+    make_head: Callable[[], Head]  # called once, when the head leaves: until then the author may change it
+    transforms: Sequence[Transform] = ()
+    item_hooks: Sequence[ItemHook] = field(default=())
+
+
+class Delivery:
+    """One streamed response; `run` is its life."""
+
+    __slots__ = (
+        "_body",
+        "_cancels",
+        "_drive",
+        "_loop",
+        "_opening",
+        "_outlet",
+        "_passing",
+        "_scope",
+        "_settings",
+        "_side",
+        "_stream",
+        "_task",
+        "_timers",
+        "head_sent",
+        "opened_at",
+        "outbox",
+        "produced_at",
+        "sending_bytes",
+        "sending_since",
+        "wrote_at",
+    )
+
+    def __init__(self, body: Body, scope: Scope, outlet: Outlet, settings: Settings) -> None:
+        self._body = body
+        self._scope = scope
+        self._stream = scope.stream
+        self._outlet = outlet
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine runs in a task
+        self._timers: list[asyncio.TimerHandle] = []
+        self._side: asyncio.Task[None] | None = None  # a write that a deadline asked for
+        self._cancels = 0  # cancellations of the task that are ours, and have to be taken back
+        self._opening = b""
+        self._passing: ChunkTransform | None = None
+        self.outbox = Outbox(settings.high_water)
+        self.head_sent = False
+        self.sending_since = 0.0
+        self.sending_bytes = 0
+        self.opened_at = self.wrote_at = self.produced_at = self._loop.time()
+        encode = hooked(body.encoder.item, body.item_hooks)
+        self._drive: AsyncDrive | SyncDrive
+        if isinstance(body.source, AsyncSource):
+            self._drive = AsyncDrive(body.source, encode, self.outbox, scope, self.flush)
+        else:
+            self._drive = SyncDrive(body.source, encode, self.outbox, scope, self.flush)
+
+    async def run(self) -> None:
+        """Deliver everything; when this returns, a body was ended well, or there was nobody to see it.
+
+        Raises:
+            HTTPError: the stream was ended early; its source is closed, `stream.reason` says why.
+            Exception: whatever the source, the codec or a participant raised; the source is closed.
+        """
+        self._stream.on_interrupt = self._cancel
+        self._outlet.watch(self._client_left)
+        deadlines = Deadlines(self, self._settings, keep_alive=bool(self._body.encoder.keep_alive))
+        try:
+            await self._produce()
+            await self._settle_and_end()
+        except asyncio.CancelledError:
+            self._stream.on_interrupt = None
+            if not self._cancels:  # somebody else's: a server or a middleware gives the request up
+                self._stream.interrupt(Reason.CLIENT_GONE if self._stream.client_gone else Reason.SHUTDOWN)
+                raise
+            self._require_uninterrupted()
+        finally:
+            self._stream.on_interrupt = None
+            for _ in range(self._cancels):
+                self._task.uncancel()
+            deadlines.cancel()
+            for timer in self._timers:
+                timer.cancel()
+            if self._side is not None:
+                self._side.cancel()
+            self._outlet.unwatch()
+
+    def last_words(self, problem: Mapping[str, Any]) -> bytes:
+        """What the format can say before the body is broken off."""
+        encoder = self._body.encoder
+        reason = self._stream.reason
+        words = encoder.goodbye(reason) if reason and self._stream.interrupted else encoder.failed(problem)
+        opening, self._opening = self._opening, b""
+        return self._passed(opening + words)
+
+    # The stages
+
+    async def _produce(self) -> None:
+        if self._body.encoder.head_first:
+            await self._send_head()
+            await self._write(b"")
+        try:
+            await self._drive.run()
+        except Exception:
+            await self.flush()  # what was produced before it broke is the client's
+            raise
+        self._require_uninterrupted()
+        await self.flush()
+
+    def _require_uninterrupted(self) -> None:
+        """A stream interrupted after its commit is complete, only unseen: that is no error."""
+        reason = self._stream.reason
+        if self._stream.interrupted and reason is not None and reason is not Reason.COMPLETED:
+            status, detail = _UNDELIVERED[reason]
+            raise HTTPError(status, detail, headers={"Retry-After": "1"} if status == _COME_BACK else None)
+
+    async def _settle_and_end(self) -> None:
+        tail = self._body.encoder.tail()  # before the vote: nothing of ours may fail after it
+        self._stream.tell(Event.EXHAUSTED)
+        await self._scope.commit()
+        self._stream.tell(Event.COMMITTED)
+        if not self.head_sent:
+            await self._send_head()
+        last = self._passed(self._opening + tail)
+        if self._passing is not None:
+            last += self._passing.end()
+        if self._stream.state is State.ENDING:
+            await self._send(self._outlet.end, last)
+        if self._stream.state is State.ENDING:
+            self._stream.tell(Event.END_SENT)
+
+    # Writing
+
+    async def flush(self) -> None:
+        """Send everything that waits; the first time, the head before it."""
+        if self._side is not None:
+            await self._side
+        if not self.outbox:
+            return
+        self.produced_at = self._loop.time()
+        if not self.head_sent:
+            await self._send_head()
+        while data := self.outbox.take():
+            await self._write(data)
+
+    async def _send_head(self) -> None:
+        stream = self._stream
+        head = self._body.make_head()
+        self.head_sent = True
+        self._passing = passing_for(head, self._body.transforms)
+        self._opening = self._body.encoder.head()
+        if stream.state is State.WAITING:
+            stream.tell(Event.HEAD_SENT)
+        self.wrote_at = self._loop.time()
+        stream.first_byte = (
+            time.perf_counter() - stream.started
+        )  # a loop's own clock may be as coarse as 1 ms
+        if stream.state is not State.UNWATCHED:
+            await self._outlet.send_head(head)
+
+    async def _write(self, data: bytes) -> None:
+        size = len(data)
+        if self._opening:
+            data, self._opening = self._opening + data, b""
+        if self._passing is not None:
+            data = self._passing.chunk(data)
+        if data and self._stream.state is not State.UNWATCHED:
+            await self._send(self._outlet.send_body, data)
+        self._stream.items = self.outbox.items
+        self.outbox.taken += size
+        self.produced_at = self._loop.time()
+        self._drive.room()
+
+    async def _send(self, send: Callable[[bytes], Any], data: bytes) -> None:
+        self.sending_bytes = len(data)
+        self.sending_since = self._loop.time()
+        await send(data)
+        self.sending_since = 0.0
+        self.wrote_at = self._loop.time()
+        self._stream.bytes += len(data)
+
+    def _passed(self, data: bytes) -> bytes:
+        return data if self._passing is None else self._passing.chunk(data)
+
+    # What deadlines ask for
+
+    def send_head_now(self) -> None:
+        """See `Timed`: the head leaves without its first item."""
+        self._aside(self._head_alone())
+
+    def keep_alive_now(self) -> None:
+        """See `Timed`: a sign of life, outside the producer."""
+        self.wrote_at = self._loop.time()
+        self._aside(self._write_keep_alive())
+
+    def interrupt(self, reason: Reason) -> None:
+        """See `Timed`."""
+        self._stream.interrupt(reason)
+
+    async def _write_keep_alive(self) -> None:
+        if sign := self._passed(self._body.encoder.keep_alive):
+            await self._send(self._outlet.send_body, sign)
+
+    async def _head_alone(self) -> None:
+        await self._send_head()
+        await self._write(b"")
+
+    def _aside(self, write: Coroutine[Any, Any, None]) -> None:
+        """Write for a deadline while the driver waits for its producer; its next write waits for this."""
+        if self._side is not None or self.sending_since or self._stream.state is State.UNWATCHED:
+            write.close()
+            return
+        self._side = self._loop.create_task(write)
+        self._side.add_done_callback(self._side_done)
+
+    def _side_done(self, side: asyncio.Task[None]) -> None:
+        self._side = None
+        if not side.cancelled() and (raised := side.exception()) is not None:
+            _LOG.warning("%s: a write of its own failed: %r", self._stream.route, raised)
+
+    # Ends that come from outside
+
+    def _client_left(self) -> None:
+        stream, policy = self._stream, linger(self._settings.on_disconnect)
+        stream.client_gone = True
+        if policy == 0:
+            stream.interrupt(Reason.CLIENT_GONE)
+            return
+        stream.tell(Event.CLIENT_DETACHED)
+        if policy < math.inf:
+            self._timers.append(self._loop.call_later(policy, stream.interrupt, Reason.CLIENT_GONE))
+
+    def _cancel(self) -> None:
+        """Wake the task wherever it waits; again after a while, for a cleanup that never ends."""
+        if self._stream.on_interrupt is None:
+            return
+        if asyncio.current_task(self._loop) is self._task:
+            self._loop.call_soon(self._cancel)
+            return
+        self._timers.append(self._loop.call_later(self._settings.close_timeout, self._cancel_once_more))
+        self._cancel_once_more()
+
+    def _cancel_once_more(self) -> None:
+        self._cancels += 1
+        self._task.cancel()
+
+
+# What the client of a stream is told that was ended before its head left.
+_COME_BACK: Final = 503
+_UNDELIVERED: Final = {
+    Reason.CLIENT_GONE: (499, "the client left"),
+    Reason.STOPPED: (503, "the stream was stopped before its first item"),
+    Reason.TIMED_OUT: (504, "the stream took too long to produce its first item"),
+    Reason.STALLED: (408, "the client does not read"),
+    Reason.SHUTDOWN: (503, "this process is about to end"),
+    Reason.REVOKED: (403, "the stream may no longer be seen"),
+}

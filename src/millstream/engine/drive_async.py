@@ -1,0 +1,130 @@
+"""The driver of asynchronous sources: steps a generator by hand, in its own task.
+
+`__anext__().send(None)` says more than `await` does: an item that comes back at once joins what waits in
+the outbox, and only a suspension tells that the producer has nothing more for now, so everything leaves
+before it. The awaitable that suspended is then simply gone on with.
+
+All steps and the close happen in one task and one context: task groups, time-outs and context-variable
+tokens of the author's live across a `yield`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from types import coroutine
+from typing import Any, Final
+
+from millstream.engine.buffer import Outbox
+from millstream.engine.scope import Scope
+from millstream.engine.source import AsyncSource
+from millstream.protocol.ports import Flush
+
+SLICE: Final = 0.002
+"""Seconds a producer that never suspends may keep the loop before others get their turn."""
+
+PROMPT: Final = 0.0002
+"""Seconds; an item that took longer is followed by another slow one, likely: it does not wait for it."""
+
+
+class AsyncDrive:
+    """Pulls one asynchronous source into an outbox until it is exhausted, broken or interrupted."""
+
+    __slots__ = ("_encode", "_flush", "_outbox", "_scope", "_source")
+
+    def __init__(
+        self,
+        source: AsyncSource,
+        encode: Callable[[Any], bytes],
+        outbox: Outbox,
+        scope: Scope,
+        flush: Flush,
+    ) -> None:
+        self._source = source
+        self._encode = encode
+        self._outbox = outbox
+        self._scope = scope
+        self._flush = flush
+
+    async def run(self) -> None:
+        """Pull everything, and close the source on every way out."""
+        try:
+            await self._pull()
+        finally:
+            await self._source.close()
+
+    async def _pull(self) -> None:
+        outbox, put, encode, high_water = (
+            self._outbox,
+            self._outbox.put,
+            self._encode,
+            self._outbox.high_water,
+        )
+        stream, units = self._scope.stream, self._scope.units
+        step = self._source.generator.__anext__
+        clock = asyncio.get_running_loop().time
+        turn, before = clock(), -math.inf  # so that the first item leaves at once
+        while not stream.interrupted:
+            pending = step()
+            try:
+                suspended_on = pending.send(None)
+            except StopIteration as produced:
+                item = produced.value
+            except StopAsyncIteration:
+                return
+            else:
+                try:
+                    if outbox:
+                        await self._flush_before(pending, suspended_on)
+                    item = await _go_on(pending, suspended_on)
+                except StopAsyncIteration:
+                    return
+                turn = clock()
+            chunk = encode(item)
+            put(chunk)
+            outbox.produced += len(chunk)
+            if units:
+                await self._scope.rest()
+            now = clock()
+            if now - before > PROMPT or outbox.ahead >= high_water:
+                await self._flush()
+            if now - turn > SLICE:
+                await self._flush()
+                await asyncio.sleep(0)
+                turn = now = clock()
+            before = now
+
+    async def _flush_before(self, pending: Any, suspended_on: Any) -> None:
+        """Send what waits while the producer's step is suspended, and never drop the step.
+
+        A step that is given up is told so by a cancellation, as in any wait of its own; otherwise its
+        generator would stay running for ever, with nobody left to close it.
+        """
+        try:
+            await self._flush()
+        except BaseException:
+            with suppress(asyncio.CancelledError, StopAsyncIteration):
+                await _go_on(pending, suspended_on, asyncio.CancelledError())
+            raise
+
+    def room(self) -> None:
+        """Nothing to do: this driver waits in its own flush."""
+
+
+@coroutine
+def _go_on(pending: Any, suspended_on: Any, thrown: BaseException | None = None) -> Generator[Any, Any, Any]:
+    """Await an awaitable that was already started and suspended, or first throw something into it."""
+    try:
+        if thrown is not None:
+            suspended_on = pending.throw(thrown)
+        while True:
+            try:
+                sent = yield suspended_on
+            except BaseException as told:  # noqa: BLE001  whatever the task is told goes to the producer
+                suspended_on = pending.throw(told)
+            else:
+                suspended_on = pending.send(sent)
+    except StopIteration as produced:
+        return produced.value

@@ -1,0 +1,146 @@
+"""The driver of synchronous sources: a pump on the stream's thread, a drain in its task, an outbox between.
+
+The pump never hops: it produces, encodes and appends, and wakes the loop only when the drain went to sleep,
+so that a hundred thousand small items cost a few wake-ups. When it is too far ahead it waits for its
+bell, which the drain rings when there is room again, and an interruption rings at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from millstream.engine.buffer import Outbox
+from millstream.engine.scope import Scope
+from millstream.engine.source import SyncSource
+from millstream.engine.threads import ThreadResult
+from millstream.protocol.ports import Flush
+
+_LOG: Final = logging.getLogger("millstream")
+
+
+class SyncDrive:
+    """Pulls one synchronous source into an outbox until it is exhausted, broken or interrupted."""
+
+    __slots__ = (
+        "_drain_sleeps",
+        "_encode",
+        "_flush",
+        "_loop",
+        "_outbox",
+        "_pump_sleeps",
+        "_scope",
+        "_source",
+        "_stream",
+        "_waiter",
+    )
+
+    def __init__(
+        self,
+        source: SyncSource,
+        encode: Callable[[Any], bytes],
+        outbox: Outbox,
+        scope: Scope,
+        flush: Flush,
+    ) -> None:
+        self._source = source
+        self._encode = encode
+        self._outbox = outbox
+        self._scope = scope
+        self._stream = scope.stream
+        self._flush = flush
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._drain_sleeps = False  # set by the drain, cleared by whoever wakes it
+        self._pump_sleeps = False  # set by the pump, cleared by whoever rings
+
+    async def run(self) -> None:
+        """Pull everything; the source is closed on its thread before this ends, on every way out."""
+        pump = self._scope.start(self._pump)
+        pump.add_done_callback(self._wake)
+        try:
+            await self._drain(pump)
+        except BaseException:
+            self._stop()
+            await self._let_finish(pump)
+            raise
+        await pump
+
+    # On the loop
+
+    async def _drain(self, pump: ThreadResult) -> None:
+        while True:
+            await self._flush()
+            if pump.done() and not self._outbox:
+                return
+            self._waiter = self._loop.create_future()
+            self._drain_sleeps = True
+            if self._outbox or pump.done():  # it came between the flush and the flag: nobody will wake us
+                self._drain_sleeps = False
+                await asyncio.sleep(0)
+                continue
+            await self._waiter
+
+    def _wake(self, _: Any = None) -> None:
+        self._drain_sleeps = False
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def room(self) -> None:
+        """The socket took something: let a waiting pump go on when half of its room is free."""
+        if self._pump_sleeps and self._outbox.ahead <= self._outbox.high_water // 2:
+            self._pump_sleeps = False
+            self._scope.lane.bell.put(None)
+
+    def _stop(self) -> None:
+        self._stream.interrupted = True
+        self._scope.lane.bell.put(None)
+
+    async def _let_finish(self, pump: ThreadResult) -> None:
+        try:
+            await pump
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # noqa: BLE001  it is logged, and the reason of the end stands already
+            _LOG.exception("%s: the producer failed while it was closed", self._stream.route)
+
+    # On the stream's thread
+
+    def _pump(self) -> None:
+        outbox, put, encode, high_water = (
+            self._outbox,
+            self._outbox.put,
+            self._encode,
+            self._outbox.high_water,
+        )
+        stream, units = self._stream, self._scope.units
+        try:
+            if stream.interrupted:
+                return
+            for item in self._source.iterator:
+                chunk = encode(item)
+                put(chunk)
+                outbox.produced += len(chunk)
+                if self._drain_sleeps:
+                    self._drain_sleeps = False
+                    self._loop.call_soon_threadsafe(self._wake)
+                if units:
+                    self._scope.rest_here()
+                if outbox.produced - outbox.taken >= high_water:
+                    self._wait_for_room()
+                if stream.interrupted:
+                    return
+        except GeneratorExit:
+            if not stream.interrupted:
+                raise
+        finally:
+            self._source.close()
+
+    def _wait_for_room(self) -> None:
+        outbox, lane, stream = self._outbox, self._scope.lane, self._stream
+        while outbox.ahead >= outbox.high_water and not stream.interrupted:
+            self._pump_sleeps = True
+            if outbox.ahead >= outbox.high_water and not stream.interrupted:
+                lane.wait(None)

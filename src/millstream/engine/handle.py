@@ -1,0 +1,108 @@
+"""The handle: the `stream` proxy's other end, with verbs that fit the code that calls them.
+
+A waiting verb blocks on the stream's own thread and is awaited in its task. Which of the two it is
+follows from where it is called: a thread that runs an event loop must never be blocked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+from millstream.engine.ledger import Ledger
+from millstream.engine.scope import Scope
+from millstream.errors import StreamInterrupted
+from millstream.protocol.events import Progress, Reason, Statistics
+from millstream.protocol.lifecycle import State
+from millstream.protocol.ports import OnEnd
+
+
+class Handle:
+    """One stream, as its author sees it; the port `StreamHandle`."""
+
+    __slots__ = ("_ledger", "_scope", "_stream")
+
+    def __init__(self, scope: Scope, ledger: Ledger) -> None:
+        self._scope = scope
+        self._stream = scope.stream
+        self._ledger = ledger
+
+    def _current_obj(self) -> Handle:
+        return self
+
+    @property
+    def id(self) -> str:
+        """See `StreamHandle`, as for all that follows."""
+        return self._stream.id
+
+    @property
+    def state(self) -> State:  # noqa: D102  the contract stands at the port
+        return self._stream.state
+
+    @property
+    def reason(self) -> Reason | None:  # noqa: D102  as above
+        return self._stream.reason
+
+    @property
+    def client_gone(self) -> bool:  # noqa: D102  as above
+        return self._stream.client_gone
+
+    @property
+    def draining(self) -> bool:  # noqa: D102  as above
+        return self._ledger.draining
+
+    @property
+    def statistics(self) -> Statistics:  # noqa: D102  as above
+        return self._stream.statistics
+
+    def on_end(self, callback: OnEnd) -> OnEnd:  # noqa: D102  as above
+        self._stream.callbacks.append(callback)
+        return callback
+
+    def stop(self, reason: Reason = Reason.STOPPED) -> bool:  # noqa: D102  as above
+        return self._stream.stop(reason)
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> Progress:  # noqa: D102  as above
+        self._stream.progress = Progress(done, total, note)
+        return self._stream.progress
+
+    def sleep(self, seconds: float) -> Awaitable[None]:  # noqa: D102  as above
+        if _in_event_loop():
+            return self._sleep(seconds) if self._scope.units else asyncio.sleep(seconds)
+        lane = self._scope.lane
+        if not lane.is_current():
+            time.sleep(seconds)
+            return _DONE
+        self._scope.rest_here()
+        until = time.monotonic() + seconds
+        while not self._stream.interrupted:
+            rest = until - time.monotonic()
+            if rest <= 0 or not lane.wait(rest):
+                return _DONE
+        raise StreamInterrupted
+
+    def commit(self) -> Awaitable[None]:  # noqa: D102  as above
+        if _in_event_loop():
+            return self._scope.commit()
+        self._scope.commit_here()
+        return _DONE
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._scope.rest()
+        await asyncio.sleep(seconds)
+
+
+class _Done:
+    """Awaited by nobody: what a verb returns that has already waited."""
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+_DONE = _Done()
+
+
+def _in_event_loop() -> bool:
+    return asyncio._get_running_loop() is not None  # noqa: SLF001  the documented twin raises where this answers

@@ -1,0 +1,75 @@
+"""Sources: whatever an action returned, made pullable and surely closed.
+
+A synchronous source is pulled and closed on its thread, an asynchronous one in its task; nothing here
+decides when. Closing is ours on every way out, also of a generator that was never started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from types import AsyncGeneratorType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSource:
+    """Items pulled with `next`."""
+
+    iterator: Iterator[Any]
+    closable: Any  # what was returned: a generator, a file, a query result, a list
+
+    def close(self) -> None:
+        """Run the producer's cleanup; on its thread, once."""
+        for producer in (self.iterator, self.closable):
+            close = getattr(producer, "close", None)
+            if close is not None:
+                close()
+            if self.closable is self.iterator:
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncSource:
+    """Items pulled by stepping an asynchronous generator by hand."""
+
+    generator: AsyncGenerator[Any, None]
+
+    async def close(self) -> None:
+        """Run the producer's cleanup; in its task, once."""
+        await self.generator.aclose()
+
+
+Source = SyncSource | AsyncSource
+
+
+def source_of(produced: object) -> Source | None:
+    """The source of what an action returned, or None when it cannot be iterated.
+
+    `iter()` of a synchronous iterable is left to the thread that will pull it: it may already work.
+    """
+    if isinstance(produced, AsyncGeneratorType):
+        return AsyncSource(produced)
+    if isinstance(produced, AsyncIterable):
+        return AsyncSource(_stepped(produced))
+    if isinstance(produced, Iterator):
+        return SyncSource(produced, produced)
+    if isinstance(produced, Iterable):
+        return SyncSource(_started_late(produced), produced)
+    return None
+
+
+async def _stepped(producer: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
+    """Any asynchronous iterable as a generator, which is the one thing the driver knows to step."""
+    iterator: AsyncIterator[Any] = aiter(producer)
+    try:
+        async for item in iterator:
+            yield item
+    finally:
+        aclose = getattr(iterator, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+def _started_late(producer: Iterable[Any]) -> Iterator[Any]:
+    yield from producer

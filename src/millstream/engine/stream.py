@@ -1,0 +1,125 @@
+"""The stream: the record of one response's life, and the one place where it can be ended early."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from millstream.protocol.events import Progress, Reason, Statistics
+from millstream.protocol.lifecycle import FINAL, Event, Lifecycle, State
+from millstream.protocol.ports import OnEnd
+
+
+class Stream:
+    """One response from request to end.
+
+    Everything but `stop` belongs to the event loop's thread.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_id",
+        "_lifecycle",
+        "_loop",
+        "_thread",
+        "bytes",
+        "callbacks",
+        "client",
+        "client_gone",
+        "first_byte",
+        "interrupted",
+        "items",
+        "on_interrupt",
+        "progress",
+        "reason",
+        "route",
+        "started",
+    )
+
+    def __init__(self, *, client: str = "", route: str = "") -> None:
+        self._id = ""
+        self._lifecycle = Lifecycle()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self.route = route
+        self.client = client
+        self.client_gone = False
+        self.reason: Reason | None = None
+        self.interrupted = False  # reason is set and the producer has to go; read by the producer's thread
+        self.on_interrupt: Callable[[], None] | None = None
+        self.callbacks: list[OnEnd] = []
+        self.progress: Progress | None = None
+        self.items = self.bytes = 0
+        self.started = time.perf_counter()
+        self.first_byte: float | None = None
+        self._ended: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Made when first asked for: most responses are never named."""
+        if not self._id:
+            self._id = secrets.token_urlsafe(12)
+        return self._id
+
+    @property
+    def state(self) -> State:
+        """Where it stands in the table."""
+        return self._lifecycle.state
+
+    def tell(self, event: Event) -> State:
+        """Take in an event; the reason of an ordinary end follows from the state it led to."""
+        state = self._lifecycle.tell(event)
+        if state in FINAL and self._ended is None:
+            self._ended = time.perf_counter()
+            self.reason = self.reason or _REASONS.get(state)
+        return state
+
+    def interrupt(self, reason: Reason) -> bool:
+        """End it early; False when it is settling or has ended, and nothing changes."""
+        before = self.state
+        event = Event.CLIENT_GONE if reason is Reason.CLIENT_GONE else Event.HALTED
+        if before not in _INTERRUPTIBLE:
+            self.tell(event)
+            return False
+        if before is not State.ENDING:  # a committed stream ends unseen, but completed
+            self.reason = reason
+        self.interrupted = True
+        self.tell(event)
+        if self.on_interrupt is not None:
+            self.on_interrupt()
+        return before is not State.ENDING
+
+    def stop(self, reason: Reason = Reason.STOPPED) -> bool:
+        """The same from any thread; from another one it says whether it came in time to be tried."""
+        if threading.get_ident() == self._thread:
+            return self.interrupt(reason)
+        self._loop.call_soon_threadsafe(self.interrupt, reason)
+        return self.state in _INTERRUPTIBLE
+
+    @property
+    def statistics(self) -> Statistics:
+        """What it has done until now, frozen."""
+        return Statistics(
+            id=self.id,
+            route=self.route,
+            client=self.client,
+            state=self.state,
+            reason=self.reason,
+            items=self.items,
+            bytes=self.bytes,
+            first_byte=self.first_byte,
+            duration=(self._ended or time.perf_counter()) - self.started,
+            progress=self.progress,
+        )
+
+
+_INTERRUPTIBLE: Final = frozenset({State.WAITING, State.FLOWING, State.UNWATCHED, State.ENDING})
+_REASONS: Final = {
+    State.DELIVERED: Reason.COMPLETED,
+    State.UNSEEN: Reason.COMPLETED,
+    State.FAILED: Reason.FAILED,
+}

@@ -1,0 +1,87 @@
+"""The watchdog: in debug, names the line that keeps the event loop from everybody else.
+
+A thread beats and the loop answers. When an answer takes too long, the thread looks at what the loop's thread
+is doing at that moment, so the line it names is the one that blocks, not the one that blocked before.
+It lives while streams do, and costs the hot path nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import sysconfig
+import threading
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+_LOG: Final = logging.getLogger("millstream")
+
+
+class Watchdog:
+    """Watches one event loop while anything is live.
+
+    Args:
+        threshold: seconds without an answer that are reported; looked for about twice in that time.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._live = 0
+        self._thread: threading.Thread | None = None
+        self._over = threading.Event()
+
+    def enter(self) -> None:
+        """A stream opened."""
+        self._live += 1
+        if self._thread is None:
+            self._over = threading.Event()
+            watch = (asyncio.get_running_loop(), threading.get_ident(), self._over)
+            self._thread = threading.Thread(
+                target=self._watch, args=watch, name="millstream-watchdog", daemon=True
+            )
+            self._thread.start()
+
+    def leave(self) -> None:
+        """A stream ended; with the last one the watch is over."""
+        self._live -= 1
+        if not self._live and self._thread is not None:
+            self._over.set()
+            self._thread = None
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, ident: int, over: threading.Event) -> None:
+        answered = threading.Event()
+        while not over.wait(self._threshold / 2):
+            answered.clear()
+            try:
+                loop.call_soon_threadsafe(answered.set)
+            except RuntimeError:  # the loop is closed, and so is the watch
+                return
+            if not answered.wait(self._threshold):
+                _report(sys._current_frames().get(ident), self._threshold)  # noqa: SLF001  its documented name
+                while not over.is_set() and not answered.wait(self._threshold):
+                    pass
+
+
+def _report(frame: FrameType | None, threshold: float) -> None:
+    stack = traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False)
+    authored = [line for line in stack if not line.filename.startswith(_NOT_THE_AUTHORS)]
+    if authored:
+        culprit = authored[0]  # innermost first
+        _LOG.warning(
+            "%s:%d in %s blocks the event loop for more than %g s: every stream waits for it. "
+            "Await instead, or write a plain `def`, which runs on a thread of its own.",
+            culprit.filename,
+            culprit.lineno or 0,
+            culprit.name,
+            threshold,
+        )
+
+
+_NOT_THE_AUTHORS: Final = (
+    str(Path(__file__).parent.parent) + "/",
+    *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")},
+    "<frozen",
+)

@@ -1,0 +1,1 @@
+"""Gateways: what a server speaks, translated for the pipeline."""

@@ -1,0 +1,305 @@
+"""THE HALLWAY: one request through all stages, in order.
+
+    begin → find → choose → bind → before → act → after → deliver → end
+
+Each stage is a method of `Visit` and calls the room that does the work. Whatever goes wrong anywhere comes
+to `_fail`, and whatever happens, `_close` is the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from anyio import move_on_after
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+
+from millstream.config import Settings
+from millstream.dispatch.binding import bind
+from millstream.dispatch.match import Match, Mount
+from millstream.dispatch.survey import mounted
+from millstream.dispatch.traversal import Tree
+from millstream.engine.delivery import Body, Delivery
+from millstream.engine.handle import Handle
+from millstream.engine.ledger import Ledger
+from millstream.engine.scope import Scope
+from millstream.engine.source import AsyncSource
+from millstream.engine.stream import Stream
+from millstream.engine.threads import Lanes
+from millstream.engine.whole import deliver_whole
+from millstream.errors import HTTPError, Truncated
+from millstream.pipeline.heads import stream_head, whole_head
+from millstream.pipeline.outcomes import Foreign, Outcome, Page, Streamed, Whole, outcome_of
+from millstream.pipeline.plans import Offer, Plan, Planner
+from millstream.protocol.events import Reason
+from millstream.protocol.lifecycle import COMMITTED, FINAL, Event
+from millstream.protocol.ports import Exchange, Head, ItemHook, Participant, Transform
+from millstream.web.problems import Problem, problem_of
+from millstream.web.proxies import Binding
+from millstream.web.request import Request
+from millstream.web.response import Response
+from millstream.web.templates import Templates
+
+_LOG: Final = logging.getLogger("millstream")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What all requests of one application share."""
+
+    settings: Settings
+    tree: Tree
+    planner: Planner
+    templates: Templates
+    ledger: Ledger
+    lanes: Lanes
+    participants: Sequence[Participant]
+    transforms: Sequence[Transform]
+    item_hooks: Sequence[ItemHook]
+
+
+class Visit:
+    """One request on its way through the house."""
+
+    __slots__ = (
+        "_delivery",
+        "_exchange",
+        "_house",
+        "_negotiated",
+        "_request",
+        "_response",
+        "_scope",
+        "_stream",
+    )
+
+    def __init__(self, house: House, exchange: Exchange) -> None:
+        self._house = house
+        self._exchange = exchange
+        self._request = Request(exchange.scope, exchange.receive)
+        self._response = Response()
+        self._stream = Stream(client=self._request.remote_addr, route=self._request.path_info)
+        self._scope = Scope(house.lanes, self._stream)
+        self._delivery: Delivery | None = None
+        self._negotiated = False  # whether another client could have got another format here
+
+    async def run(self) -> None:
+        """Answer the request.
+
+        Raises:
+            Truncated: when a body had to be broken off, for the server to see.
+        """
+        proxies = Binding.bind(self._request, self._response, Handle(self._scope, self._house.ledger))
+        try:
+            await self._answer()
+        except BaseException as raised:  # noqa: BLE001  a cancellation has to be rolled back like any failure
+            await self._fail(raised)
+        finally:
+            await self._scope.close()
+            self._house.ledger.leave(self._stream)
+            proxies.release()
+
+    # The stages
+
+    async def _answer(self) -> None:
+        request, house = self._request, self._house
+        self._scope.begin(house.participants)
+        params = await self._params()
+        match = await house.tree.find(request.path_info, request.method, params, self._scope.call)
+        if isinstance(match, Mount):
+            await self._mounted(match)
+        elif request.method == "OPTIONS":
+            await self._options(match)
+        else:
+            await self._act(match)
+
+    async def _params(self) -> dict[str, Any]:
+        """The fields, from the body too, unless the body belongs to an application mounted on this path."""
+        request, house = self._request, self._house
+        if mounted(house.tree, request.path_info, guarded=True) is not None:
+            return request.params.mixed()
+        return (await request.read_params(house.settings.max_body)).mixed()
+
+    async def _act(self, match: Match) -> None:
+        action = match.action
+        self._stream.route = action.label
+        plan = self._house.planner.plan(action)
+        self._negotiated = plan.negotiates and not match.extension
+        offer = plan.choose(match.extension, self._request.headers.get("accept"))
+        args, kwargs = bind(match)
+        result = await self._call(match, args, kwargs)
+        outcome = outcome_of(result, offer, action.label)
+        await self._deliver(outcome, match, plan, offer)
+
+    async def _call(self, match: Match, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        call, action = self._scope.call, match.action
+        for before in match.before:
+            await call(before, *args, **kwargs)
+        try:
+            # Calling an asynchronous generator's function only makes the generator, here in its task.
+            result = (
+                match.target(*args, **kwargs)
+                if action.is_async
+                else await call(match.target, *args, **kwargs)
+            )
+            if inspect.iscoroutine(result):
+                result = await result
+        except HTTPError as raised:
+            if raised.status >= _FIRST_FAILURE:
+                raise
+            result = raised
+        for after in match.after:
+            await call(after, *args, **kwargs)
+        return result
+
+    async def _deliver(self, outcome: Outcome, match: Match, plan: Plan, offer: Offer) -> None:
+        if self._request.method == "HEAD":
+            self._scope.read_only = True
+        match outcome:
+            case Page(template, values):
+                render = self._house.templates.render
+                is_async = match.action.is_async
+                text = (
+                    render(template, values) if is_async else await self._scope.call(render, template, values)
+                )
+                body = text.encode(offer.charset, "xmlcharrefreplace")
+                await self._send_whole(Whole(body, offer.content_type))
+            case Whole():
+                await self._send_whole(outcome)
+            case Foreign(response):
+                await self._send_foreign(response)
+            case Streamed() if self._request.method == "HEAD":
+                await self._send_head_alone(outcome, offer)
+            case Streamed():
+                await self._send_stream(outcome, plan, offer)
+
+    async def _send_whole(self, whole: Whole) -> None:
+        for name, value in whole.headers.items():
+            self._response.headers[name] = value
+        head = whole_head(
+            self._response,
+            whole.status,
+            whole.content_type,
+            len(whole.body),
+            self._request.method,
+            negotiated=self._negotiated,
+        )
+        await deliver_whole(head, whole.body, self._house.transforms, self._scope, self._exchange)
+
+    async def _send_head_alone(self, streamed: Streamed, offer: Offer) -> None:
+        """HEAD: the head of the stream there would be; its generator is closed without a step."""
+        await self._close_source(streamed)
+        head = self._stream_head(offer)
+        await deliver_whole(head, b"", (), self._scope, self._exchange)
+
+    async def _send_stream(self, streamed: Streamed, plan: Plan, offer: Offer) -> None:
+        try:
+            self._house.ledger.enter(self._stream)
+        except HTTPError:
+            await self._close_source(streamed)
+            raise
+        body = Body(
+            source=streamed.source,
+            encoder=offer.encoder(self._stream.route),
+            make_head=lambda: self._stream_head(offer),
+            transforms=self._house.transforms,
+            item_hooks=self._house.item_hooks,
+        )
+        if isinstance(streamed.source, AsyncSource):
+            self._scope.release_idle_lane()
+        self._delivery = Delivery(body, self._scope, self._exchange, plan.settings)
+        await self._delivery.run()
+        if not self._exchange.body_ended and not self._stream.client_gone:
+            raise Truncated(self._stream.route, "the client does not read")  # committed, but unseen
+
+    async def _send_foreign(self, response: Any) -> None:
+        self._stream.tell(Event.EXHAUSTED)
+        await self._scope.commit()
+        self._stream.tell(Event.COMMITTED)
+        response.raw_headers.extend(self._response.raw_headers)
+        self._response.sent()
+        await response(self._exchange.scope, self._exchange.receive, self._exchange.forward)
+        self._stream.tell(Event.END_SENT)
+
+    async def _options(self, match: Match) -> None:
+        self._scope.read_only = True
+        self._response.headers["Allow"] = ", ".join(match.allowed)
+        head = whole_head(self._response, 204, None, 0, "OPTIONS", negotiated=False)
+        await deliver_whole(head, b"", (), self._scope, self._exchange)
+
+    async def _mounted(self, mount: Mount) -> None:
+        """Another ASGI application answers; its response is its own affair."""
+        scope = {**self._exchange.scope, "root_path": self._request.script_name + mount.mount_path}
+        await self._scope.abort()
+        self._stream.tell(Event.EXHAUSTED)
+        self._stream.tell(Event.COMMITTED)
+        await mount.app(scope, self._exchange.receive, self._exchange.forward)
+        self._stream.tell(Event.END_SENT)
+
+    def _stream_head(self, offer: Offer) -> Head:
+        return stream_head(
+            self._response, offer.content_type, self._request.method, negotiated=self._negotiated
+        )
+
+    async def _close_source(self, streamed: Streamed) -> None:
+        """Close what was never started, where it would have run."""
+        await self._scope.call(streamed.source.close)
+
+    # Ends that are not good
+
+    async def _fail(self, raised: BaseException) -> None:
+        stream, exchange = self._stream, self._exchange
+        if stream.state not in FINAL:
+            stream.tell(Event.HALTED if isinstance(raised, asyncio.CancelledError) else Event.BROKE)
+        self._log(raised)
+        await self._scope.abort()
+        if not isinstance(raised, Exception):
+            raise raised
+        if exchange.gone or stream.client_gone:
+            return
+        problem = problem_of(raised, debug=self._house.settings.debug)
+        if not exchange.head_sent:
+            await self._send_problem(problem)
+            return
+        if stream.state not in COMMITTED and stream.reason is not Reason.STALLED:
+            await self._send_last_words(problem)
+        raise Truncated(stream.route, str(stream.reason)) from None
+
+    async def _send_problem(self, problem: Problem) -> None:
+        content_type, body = problem.render(self._request.headers.get("accept"))
+        headers = MutableHeaders(headers=problem.error.headers)
+        headers["content-type"] = content_type
+        headers["content-length"] = str(len(body))
+        headers.add_vary_header("Accept")
+        method = self._request.method
+        await self._exchange.send_head(Head(problem.error.status, headers, method))
+        await self._exchange.end(b"" if method == "HEAD" else body)
+
+    async def _send_last_words(self, problem: Problem) -> None:
+        if self._delivery is None:
+            return
+        words = self._delivery.last_words(problem.members)
+        if words:
+            with move_on_after(self._house.settings.close_timeout):
+                await self._exchange.send_body(words)
+
+    def _log(self, raised: BaseException) -> None:
+        """Once a failure, where it is known; an end that somebody wanted is no failure."""
+        stream = self._stream
+        if stream.interrupted or not isinstance(raised, Exception):
+            _LOG.info("%s ended early: %s, after %d items", stream.route, stream.reason, stream.items)
+        elif self._exchange.head_sent or not isinstance(raised, HTTPError | HTTPException):
+            _LOG.error(
+                "%s failed after %d items, %d bytes",
+                stream.route,
+                stream.items,
+                stream.bytes,
+                exc_info=raised,
+            )
+
+
+_FIRST_FAILURE: Final = 400

@@ -1,0 +1,117 @@
+"""Outcomes: what an action returned, as one of the few things that can be delivered.
+
+The table at the foot is the rule; the first row that fits decides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from starlette.responses import Response as StarletteResponse
+
+from millstream.codecs.json import Json
+from millstream.codecs.raw import Raw
+from millstream.engine.source import Source, source_of
+from millstream.errors import HTTPError, WrongResult
+from millstream.pipeline.plans import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A body that is known: sent with its length."""
+
+    body: bytes
+    content_type: str | None
+    status: int | None = None  # None: the author's, or 200
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Values for a template."""
+
+    template: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """Items for the codec."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A Starlette response, which sends itself."""
+
+    response: StarletteResponse
+
+
+Outcome = Whole | Page | Streamed | Foreign
+
+
+def outcome_of(result: Any, offer: Offer, action: str) -> Outcome:
+    """What will be delivered for a result.
+
+    Raises:
+        WrongItem: when the result is one item that the codec cannot carry.
+        WrongResult: when it is nothing that can be sent.
+    """
+    for fits, make in _RULES:
+        if fits(result):
+            return make(result, offer, action)
+    source = source_of(result)
+    if source is None:
+        raise WrongResult(action=action, result=result)
+    return Streamed(source)
+
+
+def _empty(_result: Any, _offer: Offer, _action: str) -> Outcome:
+    return Whole(b"", None, 204)
+
+
+def _outcome_raised(result: HTTPError, _offer: Offer, _action: str) -> Outcome:
+    """A redirect, or another status that is no failure: its transaction commits."""
+    return Whole(b"", None, result.status, result.headers)
+
+
+def _foreign(result: StarletteResponse, _offer: Offer, _action: str) -> Outcome:
+    return Foreign(result)
+
+
+def _text(result: Any, offer: Offer, action: str) -> Outcome:
+    """Text and bytes are a body already, under any codec: the author has written it."""
+    return Whole(Raw(action=action, charset=offer.charset).document(result), offer.content_type)
+
+
+def _document(result: Any, offer: Offer, action: str) -> Outcome:
+    if offer.template is not None:
+        return Page(offer.template, result)
+    if offer.is_raw:
+        body = Json(action=action, charset=offer.charset).document(result)
+        is_json = offer.media_type.endswith("json")
+        return Whole(body, offer.content_type if is_json else Json.media_type)
+    return Whole(offer.encoder(action).document(result), offer.content_type)
+
+
+def _is_record(result: Any) -> bool:
+    """One object with named fields: a document by itself, never a sequence of items."""
+    is_instance = dataclasses.is_dataclass(result) and not isinstance(result, type)
+    return isinstance(result, Mapping | msgspec.Struct) or is_instance or hasattr(result, "_fields")
+
+
+_Fits = Callable[[Any], bool]
+_Make = Callable[[Any, Offer, str], Outcome]
+
+_RULES: Final[tuple[tuple[_Fits, _Make], ...]] = (
+    (lambda result: result is None, _empty),
+    (lambda result: isinstance(result, HTTPError), _outcome_raised),
+    (lambda result: isinstance(result, str | bytes | bytearray | memoryview), _text),
+    (lambda result: isinstance(result, StarletteResponse), _foreign),
+    (_is_record, _document),
+)
