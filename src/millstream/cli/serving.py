@@ -1,0 +1,125 @@
+"""The server: one listening socket, and uvicorn behind it in one or several processes."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+import uvicorn
+from uvicorn.supervisors import ChangeReload, Multiprocess
+
+from millstream.cli import logs
+from millstream.cli.deployment import Deployment, ServerOptions
+from millstream.cli.draining import drained
+from millstream.config import Settings
+from millstream.errors import ConfigurationError
+
+BACKLOG: Final = 2048
+TARGET: Final = "_MILLSTREAM_TARGET"
+"""The variable that tells worker processes what to serve; its name keeps out of the settings' way."""
+
+MARGIN: Final = 2.0  # seconds for the server's own part of a shutdown
+RELOAD_TIMEOUT: Final = 1  # whoever edits a file does not want to wait for open streams
+
+
+def listen(options: ServerOptions) -> socket.socket:
+    """Take the port, before anything else is done that might be in vain.
+
+    The socket listens at once: who connects before the application is ready waits instead of being refused.
+
+    Raises:
+        ConfigurationError: when the address cannot be had.
+    """
+    family, address = _resolved(options)
+    try:
+        taken = socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as refused:
+        reason = os.strerror(refused.errno) if refused.errno else str(refused)
+        raise ConfigurationError(
+            f"port {options.port} of {options.host} cannot be used: {reason[:1].lower()}{reason[1:]}"
+        ) from None
+    taken.set_inheritable(True)
+    return taken
+
+
+def _resolved(options: ServerOptions) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    try:
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):  # the latter for what the IDNA codec cannot encode
+        raise ConfigurationError(f"the host {options.host!r} is no address of this machine") from None
+    # A name such as localhost may mean both; the older family is understood by every client.
+    family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return family, (str(address[0]), options.port)
+
+
+def address(taken: socket.socket) -> str:
+    """The URL of what listens there."""
+    host, port = taken.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(application: Any, options: ServerOptions, taken: socket.socket) -> None:
+    """Serve in this process until it is told to end."""
+    config = _config(drained(application), options, settings_of(application))
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[taken])
+    except KeyboardInterrupt:
+        return  # uvicorn has shut down already and only passes the signal on
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def run_workers(deployment: Deployment, settings: Settings, taken: socket.socket, target: str) -> None:
+    """Serve in several processes, which load the application themselves."""
+    os.environ[TARGET] = target
+    config = _config(_WORKER, deployment.server, settings, factory=True, workers=deployment.server.workers)
+    Multiprocess(config, sockets=[taken]).run()
+
+
+def run_reloading(deployment: Deployment, settings: Settings, taken: socket.socket, target: str) -> None:
+    """Serve in one process that is replaced whenever a file changes."""
+    os.environ[TARGET] = target
+    folder = [str(deployment.file.resolve().parent)] if deployment.file else []
+    config = _config(
+        _WORKER,
+        deployment.server,
+        settings,
+        factory=True,
+        reload=True,
+        reload_dirs=[str(Path.cwd()), *folder],
+        reload_includes=["*.py", "*.ini", "*.html"],
+        timeout_graceful_shutdown=RELOAD_TIMEOUT,
+    )
+    ChangeReload(config, target=uvicorn.Server(config).run, sockets=[taken]).run()
+
+
+def settings_of(application: Any) -> Settings:
+    """The application's settings; the defaults for an application that is not ours."""
+    settings = getattr(application, "settings", None)
+    return settings if isinstance(settings, Settings) else Settings()
+
+
+def _config(application: Any, options: ServerOptions, settings: Settings, **more: Any) -> uvicorn.Config:
+    # Streams may go on for drain_timeout and clean up for close_timeout; what is left then, the server ends.
+    patience = settings.drain_timeout + settings.close_timeout + MARGIN
+    return uvicorn.Config(
+        application,
+        **{
+            "host": options.host,
+            "port": options.port,
+            "log_config": logs.configuration(options.log_level),
+            "log_level": options.log_level,
+            "server_header": False,  # nobody needs to know what we are to talk to us
+            "backlog": BACKLOG,
+            "timeout_graceful_shutdown": math.ceil(patience) if math.isfinite(patience) else None,
+            **more,
+        },
+    )
+
+
+_WORKER: Final = "millstream.cli.worker:application"

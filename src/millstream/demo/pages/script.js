@@ -1,0 +1,203 @@
+"use strict";
+
+// A body, piece by piece, as it arrives; ends with the body, throws when it is broken off or stopped.
+async function read(url, signal, onText) {
+  const response = await fetch(url, { signal });
+  if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) onText(piece.value);
+}
+
+// Turns pieces of text into whole lines, each parsed as JSON.
+function records(onRecord) {
+  let rest = "";
+  return (text) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line) onRecord(JSON.parse(line));
+  };
+}
+
+// A section's button and state around `run(signal)`; returns its start and stop.
+function panel(section, run) {
+  const button = section.querySelector("button");
+  const state = section.querySelector(".state");
+  let leaving = null;
+
+  function show(name, text) {
+    section.classList.remove("flowing", "complete", "broken");
+    section.classList.add(name);
+    state.textContent = text;
+    button.textContent = name === "flowing" ? "Stop" : "Start";
+  }
+  async function start() {
+    const mine = (leaving = new AbortController());
+    show("flowing", "flowing");
+    let end = ["complete", "complete"];
+    try {
+      await run(mine.signal);
+    } catch (error) {
+      end = mine.signal.aborted ? ["stopped", "stopped"] : ["broken", `broken off: ${error.message}`];
+    }
+    if (leaving === mine) {  // nobody started it anew meanwhile
+      leaving = null;
+      show(...end);
+    }
+  }
+  function stop() {
+    leaving?.abort();
+  }
+  button.addEventListener("click", () => (leaving ? stop() : start()));
+  // A page kept for "back" would keep its connections, and a browser has six for each host.
+  window.addEventListener("pagehide", stop);
+  return { start, stop };
+}
+
+function tellUrl(section, url) {
+  section.querySelector(".curl").textContent = `curl -N '${new URL(url, location.href)}'`;
+}
+
+// ---------------------------------------------------------------- the page's examples
+
+function examples(section) {
+  const items = section.querySelector(".items");
+  const chosen = () => section.querySelector("input:checked");
+  const { start, stop } = panel(section, async (signal) => {
+    items.replaceChildren();
+    await read(chosen().value, signal, (text) => {
+      const item = document.createElement("span");
+      item.className = "item";
+      item.textContent = text;
+      items.append(item);
+    });
+  });
+  function choose() {
+    const { value, dataset } = chosen();
+    for (const source of section.querySelectorAll(".source")) source.hidden = source.id !== `source-${dataset.source}`;
+    items.classList.toggle("small", dataset.source === "accessing");
+    section.querySelector("a").href = value;
+    tellUrl(section, value);
+  }
+  section.querySelector(".tabs").addEventListener("change", () => {
+    stop();
+    choose();
+    start();
+  });
+  choose();
+  start();
+}
+
+// ---------------------------------------------------------------- ticks
+
+function ticks(section) {
+  const beats = section.querySelector(".beats");
+  const { start } = panel(section, (signal) => new Promise((_, reject) => {
+    const source = new EventSource("ticks");
+    source.addEventListener("message", (event) => {
+      const tick = JSON.parse(event.data);
+      section.querySelector("time").textContent = new Date(tick.time).toLocaleTimeString("en-GB");
+      section.querySelector(".number").textContent = `event ${tick.number}`;
+      const beat = document.createElement("li");
+      beat.style.height = `${35 + 65 * Math.abs(Math.sin(tick.number / 3))}%`;
+      beats.append(beat);
+      if (beats.childElementCount > 60) beats.firstElementChild.remove();
+    });
+    signal.addEventListener("abort", () => {
+      source.close();
+      reject(signal.reason);
+    });
+  }));
+  tellUrl(section, "ticks");
+  start();
+}
+
+// ---------------------------------------------------------------- flights
+
+function flights(section) {
+  const board = section.querySelector("tbody");
+  const figure = (name) => section.querySelector(`.${name}`);
+  const url = (format) => {
+    const wanted = [...section.querySelectorAll("select")].filter((s) => s.value).map((s) => [s.name, s.value]);
+    return `flights.${format}` + (wanted.length ? `?${new URLSearchParams(wanted)}` : "");
+  };
+  const { stop } = panel(section, async (signal) => {
+    const began = performance.now();
+    let rows = 0, letters = 0, latest = [], due = 0;
+    function draw() {
+      due = 0;
+      figure("rows").textContent = rows.toLocaleString("en");
+      figure("rate").textContent = Math.round(rows / Math.max(performance.now() - began, 1) * 1000).toLocaleString("en");
+      figure("size").textContent = (letters / 1e6).toFixed(1);
+      board.replaceChildren(...latest.map(departure));
+    }
+    const onRecord = records((row) => {
+      rows += 1;
+      latest = [row, ...latest.slice(0, 5)];
+    });
+    try {
+      await read(url("ndjson"), signal, (text) => {
+        letters += text.length;
+        onRecord(text);
+        due ||= requestAnimationFrame(draw);
+      });
+    } finally {
+      draw();
+    }
+  });
+  function departure(row) {
+    const late = row.dep_delay;
+    const tr = document.createElement("tr");
+    const clock = row.dep_time === null ? "cancelled" : String(row.dep_time).padStart(4, "0").replace(/(..)$/, ":$1");
+    const cells = [`${row.month}/${row.day}`, `${row.carrier} ${row.flight}`, `${row.origin} → ${row.dest}`, clock, late ?? ""];
+    for (const text of cells) tr.insertCell().textContent = text;
+    tr.lastChild.className = late > 15 ? "late bad" : "late";
+    return tr;
+  }
+  function choose() {
+    for (const link of section.querySelectorAll("a[data-format]")) link.href = url(link.dataset.format);
+    tellUrl(section, url("csv"));
+  }
+  section.querySelector(".choices").addEventListener("change", () => {
+    stop();
+    choose();
+  });
+  choose();
+}
+
+// ---------------------------------------------------------------- the job
+
+function job(section) {
+  const bar = section.querySelector("progress");
+  const note = section.querySelector(".note");
+  const heat = section.querySelector("tbody");
+  function cell(carrier, month) {
+    let row = heat.querySelector(`[data-carrier="${carrier}"]`);
+    if (!row) {
+      row = heat.insertRow();
+      row.dataset.carrier = carrier;
+      const head = document.createElement("th");
+      head.textContent = carrier;
+      row.append(head);
+      for (let n = 0; n < 12; n += 1) row.insertCell();
+    }
+    return row.cells[month];
+  }
+  panel(section, async (signal) => {
+    heat.replaceChildren();
+    await read("job.ndjson", signal, records((item) => {
+      if ("carrier" in item) {
+        const td = cell(item.carrier, item.month);
+        td.textContent = item.delay === null ? "" : Math.round(item.delay);
+        td.style.setProperty("--late", Math.min(Math.max((item.delay ?? 0) / 40, 0), 1));
+        td.className = "known";
+      } else if ("done" in item) {
+        bar.max = item.total;
+        bar.value = item.done;
+        note.textContent = item.note;
+      }
+    }));
+  });
+  tellUrl(section, "job.sse");
+}
+
+for (const show of [examples, ticks, flights, job]) show(document.getElementById(show.name));
