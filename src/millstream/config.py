@@ -7,7 +7,6 @@ error texts and the check at start-up cannot disagree. Ini files and the environ
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import math
 import re
@@ -69,6 +68,13 @@ class Settings:
         0.1, "In debug, a step that blocks the event loop longer is reported with its line.", least=0.001
     )
 
+    attempts: int = _setting(
+        1,
+        "How often an action is tried altogether, when a database asks to repeat it before the first item.",
+        least=1,
+        per_action=True,
+    )
+    read_only: bool = _setting(False, "Whether an action may not write: nothing is committed.", per_action=True)
     on_disconnect: str = _setting(
         "cancel", "What a client's leaving does: cancel, detach or grace(seconds).", per_action=True
     )
@@ -89,10 +95,10 @@ class Settings:
         for setting in dataclasses.fields(self):
             _check(setting, getattr(self, setting.name))
         try:
-            codecs.lookup(self.charset)
-        except LookupError:
+            "".encode(self.charset)
+        except (LookupError, ValueError):
             raise ConfigurationError(
-                f"the setting charset is {self.charset!r}, which is no charset Python knows"
+                f"the setting charset is {self.charset!r}, which is no charset Python can encode text in"
             ) from None
         linger(self.on_disconnect)
 

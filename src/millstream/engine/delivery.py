@@ -140,7 +140,8 @@ class Delivery:
         try:
             await self._drive.run()
         except Exception:
-            await self.flush()  # what was produced before it broke is the client's
+            if not self._stream.interrupted:
+                await self.flush()  # what was produced before it broke is the client's
             raise
         self._require_uninterrupted()
         await self.flush()

@@ -50,6 +50,10 @@ class Handle:
         return self._stream.client_gone
 
     @property
+    def read_only(self) -> bool:  # noqa: D102  as above
+        return self._scope.read_only
+
+    @property
     def draining(self) -> bool:  # noqa: D102  as above
         return self._ledger.draining
 

@@ -117,7 +117,8 @@ class Scope:
 
     def commit_here(self) -> None:
         """A checkpoint, for code that runs on the request's thread and cannot wait for it."""
-        _finish(settlement.commit(self.units, self._call_here))
+        settle = settlement.abort if self.read_only else settlement.commit
+        _finish(settle(self.units, self._call_here))
 
     async def _call_here(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """The port `Call` without a suspension: what belongs into the task is waited for, blocking."""

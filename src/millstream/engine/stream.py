@@ -78,6 +78,12 @@ class Stream:
             self.reason = self.reason or _REASONS.get(state)
         return state
 
+    def start_over(self) -> None:
+        """The action is called once more; what it said of its stream the first time is forgotten."""
+        self.tell(Event.REPEATED)
+        self.callbacks.clear()
+        self.progress = None
+
     def interrupt(self, reason: Reason) -> bool:
         """End it early; False when it is settling or has ended, and nothing changes."""
         before = self.state

@@ -92,7 +92,8 @@ class Lane:
         return True
 
     def release(self) -> None:
-        """Give the thread back once its last job is done."""
+        """Give the thread back; it rests once its last job is done, and does not count from now on."""
+        self._lanes.returned()
         self._jobs.put(self._rest)
 
     def dismiss(self) -> None:
@@ -107,7 +108,7 @@ class Lane:
         while not self.bell.empty():
             self.bell.get()
         self._thread.name = IDLE_NAME
-        self._lanes.take_back(self)
+        self._lanes.keep(self)
 
     def _work(self) -> None:
         while True:
@@ -154,9 +155,12 @@ class Lanes:
         lane.lend(name)
         return lane
 
-    def take_back(self, lane: Lane) -> None:
-        """Called by the thread itself, when its last job is done."""
+    def returned(self) -> None:
+        """A thread was given back."""
         self._count(-1)
+
+    def keep(self, lane: Lane) -> None:
+        """Called by a thread itself that has no more to do."""
         self._idle.append(lane)
 
     def forget(self, lane: Lane) -> bool:

@@ -33,12 +33,13 @@ from millstream.engine.stream import Stream
 from millstream.engine.threads import Lanes
 from millstream.engine.whole import deliver_whole
 from millstream.errors import HTTPError, Truncated
+from millstream.pipeline.asking import adopted, judged
 from millstream.pipeline.heads import stream_head, whole_head
 from millstream.pipeline.outcomes import Foreign, Outcome, Page, Streamed, Whole, outcome_of
 from millstream.pipeline.plans import Offer, Plan, Planner
 from millstream.protocol.events import Reason
-from millstream.protocol.lifecycle import COMMITTED, FINAL, Event
-from millstream.protocol.ports import Exchange, Head, ItemHook, Participant, Transform
+from millstream.protocol.lifecycle import COMMITTED, FINAL, Event, State
+from millstream.protocol.ports import Closes, Exchange, Head, ItemHook, Participant, Transform
 from millstream.web.problems import Problem, problem_of
 from millstream.web.proxies import Binding
 from millstream.web.request import Request
@@ -61,6 +62,12 @@ class House:
     participants: Sequence[Participant]
     transforms: Sequence[Transform]
     item_hooks: Sequence[ItemHook]
+
+    async def close(self) -> None:
+        """The application ends, after its last stream."""
+        for participant in self.participants:
+            if isinstance(participant, Closes):
+                await participant.close()
 
 
 class Visit:
@@ -130,10 +137,36 @@ class Visit:
         plan = self._house.planner.plan(action)
         self._negotiated = plan.negotiates and not match.extension
         offer = plan.choose(match.extension, self._request.headers.get("accept"))
+        self._scope.read_only = plan.settings.read_only or self._request.method == "HEAD"
+        for more in reversed(range(plan.settings.attempts)):
+            try:
+                await self._attempt(match, plan, offer)
+            except Exception as raised:
+                if not more or not self._may_repeat(raised):
+                    raise
+                await self._start_over()
+            else:
+                return
+
+    async def _attempt(self, match: Match, plan: Plan, offer: Offer) -> None:
         args, kwargs = bind(match)
-        result = await self._call(match, args, kwargs)
-        outcome = outcome_of(result, offer, action.label)
+        result = adopted(await self._call(match, args, kwargs), self._house.participants)
+        outcome = outcome_of(result, offer, match.action.label)
         await self._deliver(outcome, match, plan, offer)
+
+    def _may_repeat(self, raised: Exception) -> bool:
+        """Whether nobody has seen anything yet, and a participant says that it may go well next time."""
+        if self._exchange.head_sent or self._stream.interrupted or self._stream.state not in _REPEATABLE:
+            return False
+        judgement = judged(raised, self._house.participants)
+        return judgement is not None and judgement.repeat
+
+    async def _start_over(self) -> None:
+        await self._scope.abort()
+        self._house.ledger.leave(self._stream)
+        self._response.start_over()
+        self._stream.start_over()
+        self._delivery = None
 
     async def _call(self, match: Match, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         call, action = self._scope.call, match.action
@@ -157,8 +190,6 @@ class Visit:
         return result
 
     async def _deliver(self, outcome: Outcome, match: Match, plan: Plan, offer: Offer) -> None:
-        if self._request.method == "HEAD":
-            self._scope.read_only = True
         match outcome:
             case Page(template, values):
                 render = self._house.templates.render
@@ -261,7 +292,9 @@ class Visit:
             raise raised
         if exchange.gone or stream.client_gone:
             return
-        problem = problem_of(raised, debug=self._house.settings.debug)
+        judgement = judged(raised, self._house.participants)
+        told = raised if judgement is None or judgement.told is None else judgement.told
+        problem = problem_of(told, debug=self._house.settings.debug)
         if not exchange.head_sent:
             await self._send_problem(problem)
             return
@@ -290,7 +323,8 @@ class Visit:
     def _log(self, raised: BaseException) -> None:
         """Once a failure, where it is known; an end that somebody wanted is no failure."""
         stream = self._stream
-        if stream.interrupted or not isinstance(raised, Exception):
+        wanted = stream.interrupted and isinstance(raised, HTTPError)
+        if wanted or isinstance(raised, asyncio.CancelledError):
             _LOG.info("%s ended early: %s, after %d items", stream.route, stream.reason, stream.items)
         elif self._exchange.head_sent or not isinstance(raised, HTTPError | HTTPException):
             _LOG.error(
@@ -303,3 +337,4 @@ class Visit:
 
 
 _FIRST_FAILURE: Final = 400
+_REPEATABLE: Final = frozenset({State.WAITING, State.SETTLING})

@@ -6,6 +6,7 @@ import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
+from functools import lru_cache
 from typing import Any, Final
 
 from millstream.codecs.base import Codec, with_charset
@@ -80,7 +81,7 @@ class Planner:
         self._catalogue = catalogue
         self._templates = templates
         self._settings = settings
-        self._plans: dict[Action, Plan] = {}
+        self._made = lru_cache(_MOST_PLANS)(self._make)
 
     def plan(self, action: Action) -> Plan:
         """The plan of an action; made when first asked for, which is at start-up for all that are known then.
@@ -88,14 +89,10 @@ class Planner:
         Raises:
             ConfigurationError: when a codec, a template, an option or a setting cannot be used.
         """
-        plan = self._plans.get(action)
-        if plan is None:
-            try:
-                plan = self._make(action)
-            except ConfigurationError as wrong:
-                raise ConfigurationError(f"{action.label}: {wrong}") from wrong
-            self._plans[action] = plan
-        return plan
+        try:
+            return self._made(action)
+        except ConfigurationError as wrong:
+            raise ConfigurationError(f"{action.label}: {wrong}") from wrong
 
     def extensions_of(self, exposure: Exposure) -> frozenset[str]:
         """The URL extensions that ask for an exposure."""
@@ -148,3 +145,5 @@ def _declared_charset(content_type: str | None) -> str | None:
 
 
 _HTML: Final = "text/html"
+_MOST_PLANS: Final = 4096
+"""Plans kept: a `_lookup` may make a class, and so actions, for each request."""

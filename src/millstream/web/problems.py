@@ -6,11 +6,11 @@ The text of an exception never leaves outside debug: it may hold anything.
 from __future__ import annotations
 
 import html
+import json
 import traceback
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 
@@ -36,7 +36,7 @@ class Problem:
         if self.error.detail:
             members["detail"] = self.error.detail
         if self.error.errors:
-            members["errors"] = list(self.error.errors)
+            members["errors"] = [dict(error) for error in self.error.errors]
         if self.cause is not None:
             members["traceback"] = traceback.format_exception(self.cause)
         return members
@@ -46,7 +46,8 @@ class Problem:
         chosen = best(accept, _OFFERS)
         if chosen == _HTML:
             return "text/html; charset=utf-8", self._page().encode("utf-8", "replace")
-        return _OFFERS[chosen or 0], msgspec.json.encode(self.members)
+        # In ASCII: what a client sent may come back in a text, and with it what no charset can encode.
+        return _OFFERS[chosen or 0], json.dumps(self.members, separators=(",", ":")).encode("ascii")
 
     def _page(self) -> str:
         if self.cause is not None:
@@ -70,7 +71,8 @@ def problem_of(raised: BaseException, *, debug: bool) -> Problem:
     if isinstance(raised, HTTPError):
         return Problem(raised)
     if isinstance(raised, HTTPException):
-        return Problem(HTTPError(raised.status_code, raised.detail, headers=raised.headers))
+        # FastAPI's own, a subclass, takes any detail.
+        return Problem(HTTPError(raised.status_code, str(raised.detail), headers=raised.headers))
     return Problem(HTTPError(500), raised if debug else None)
 
 

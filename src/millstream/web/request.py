@@ -109,7 +109,7 @@ async def _read_form(request: Request, limit: int) -> list[tuple[str, Any]]:
         raise HTTPError(refused.status_code, f"the form cannot be read: {refused.detail}") from refused
     except MultiPartException as garbled:
         raise HTTPError(400, f"the form cannot be read: {garbled.message}") from garbled
-    except FormParserError as garbled:
+    except (FormParserError, UnicodeError) as garbled:
         raise HTTPError(400, "the form cannot be read: it is not what its type says") from garbled
     return list(form.multi_items())
 

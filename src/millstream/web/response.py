@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response as StarletteResponse
@@ -67,7 +68,10 @@ class Response(StarletteResponse):
     @status.setter
     def status(self, value: int | str) -> None:
         self.require_unsent("the status")
-        self._status = int(str(value).split(maxsplit=1)[0])
+        code = _STATUS.match(str(value))
+        if code is None:
+            raise ValueError(f"{value!r} is no status of a response: it must be a number from 200 to 599")
+        self._status = int(code[0])
 
     status_int = status_code = status  # WebOb's and Starlette's names
 
@@ -84,6 +88,8 @@ class Response(StarletteResponse):
         """Set a cookie; the arguments are Starlette's."""
         self.require_unsent("a cookie")
         super().set_cookie(*args, **kwargs)
+        _name, value = self.raw_headers.pop()  # of its attributes, a path may come from the client
+        self.raw_headers.append((b"set-cookie", _clean(value.decode("latin-1")).encode("latin-1")))
 
     def require_unsent(self, what: str) -> None:
         """Refuse a change that could no longer reach the client.
@@ -93,6 +99,12 @@ class Response(StarletteResponse):
         """
         if self._sent:
             raise HeadAlreadySent(what)
+
+    def start_over(self) -> None:
+        """Forget what was said: the action is called once more."""
+        self._status = 200
+        self._sent = False
+        self.raw_headers.clear()
 
     def sent(self) -> None:
         """The head leaves now."""
@@ -108,3 +120,6 @@ def _clean(text: str) -> str:
     if any(character in text for character in "\r\n\0"):
         raise ValueError(f"a header may not contain a line break or NUL: {text!r}")
     return text
+
+
+_STATUS: Final = re.compile(r"[2-5][0-9]{2}(?=$| )")  # WebOb's "201 Created" among them

@@ -53,7 +53,7 @@ class Templates:
             )
         try:
             return self._environment.get_template(name)
-        except TemplateError as broken:
+        except (TemplateError, OSError, UnicodeError) as broken:
             raise ConfigurationError(
                 f"the template {name!r} in {self._folder} cannot be used: {broken!s}"
             ) from broken

@@ -20,7 +20,8 @@ def inject_html(snippet: str, *, before: str = "</body>") -> Transform:
             return None
         if "content-length" in head.headers:
             del head.headers["content-length"]
-        charset = head.headers["content-type"].lower().partition("charset=")[2].strip('" ') or "utf-8"
+        parameter = head.headers["content-type"].lower().partition("charset=")[2]
+        charset = parameter.partition(";")[0].strip('" ') or "utf-8"
         return _Injection(snippet.encode(charset, "xmlcharrefreplace"), before.encode(charset).lower())
 
     return make

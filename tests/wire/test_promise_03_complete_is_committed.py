@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from millstream import Millstream, TGController, abort, expose, redirect, stream
+from millstream.errors import OutsideRequest
+from millstream.protocol.ports import Join
+from millstream.testing import BodyTruncated, TimedOut, WireClient
+from tests.wire.conftest import Probe, here, watched
+
+pytestmark = pytest.mark.wire
+
+
+class Noted:
+    """A participant that notes what is asked of it, waits where the test wants, and fails where it wants."""
+
+    def begin(self, join: Join) -> None:
+        try:
+            join(Unit(here()))
+        except KeyError:
+            raise OutsideRequest("probe") from None
+
+
+class Unit:
+    def __init__(self, seen: Probe) -> None:
+        self._seen = seen
+
+    def prepare(self) -> None:
+        self._seen.note("prepare")
+        if self._seen.values("fail the vote"):
+            raise RuntimeError("the vote is no")
+
+    def commit(self) -> None:
+        if self._seen.values("hold the commit"):
+            self._seen.pass_gate("commit")
+        self._seen.note("commit")
+        if self._seen.values("fail the commit"):
+            raise RuntimeError("the disk is full")
+
+    def abort(self) -> None:
+        self._seen.note("abort")
+
+    def rest(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._seen.note("close")
+
+
+class Sync(TGController):
+    @expose("json")
+    def two(self) -> Iterator[int]:
+        watched()
+        yield 1
+        yield 2
+
+    @expose("json")
+    def broken(self) -> Iterator[int]:
+        watched()
+        yield 1
+        raise ValueError
+
+    @expose("json")
+    def idle(self) -> Iterator[int]:
+        watched()
+        yield 1
+        stream.sleep(60)
+
+    @expose("json")
+    def none(self) -> Iterator[int]:
+        watched()
+        yield from ()
+
+    @expose("json")
+    def checkpoint(self) -> Iterator[int]:
+        watched()
+        yield 1
+        stream.commit()
+        raise ValueError
+
+
+class Async(TGController):
+    @expose("json")
+    async def two(self) -> AsyncIterator[int]:
+        watched()
+        yield 1
+        yield 2
+
+    @expose("json")
+    async def broken(self) -> AsyncIterator[int]:
+        watched()
+        yield 1
+        raise ValueError
+
+    @expose("json")
+    async def idle(self) -> AsyncIterator[int]:
+        watched()
+        yield 1
+        await stream.sleep(60)
+
+    @expose("json")
+    async def none(self) -> AsyncIterator[int]:
+        watched()
+        for _ in ():
+            yield 0
+
+    @expose("json")
+    async def checkpoint(self) -> AsyncIterator[int]:
+        watched()
+        yield 1
+        await stream.commit()
+        raise ValueError
+
+
+class Root(TGController):
+    sync = Sync()
+    aio = Async()
+
+    @expose()
+    def refused(self) -> None:
+        abort(403)
+
+    @expose()
+    def led_on(self) -> None:
+        redirect("/elsewhere")
+
+
+app = Millstream(Root(), participants=[Noted()])
+
+COMMITTED = ["prepare", "commit", "end", "close"]
+ROLLED_BACK = ["abort", "end", "close"]
+
+
+def settled(probe: Probe) -> list[str]:
+    probe.wait("close")
+    return [name for name in probe.names if name in {*COMMITTED, *ROLLED_BACK}]
+
+
+def test_the_end_of_the_body_is_sent_after_the_commit(wire: WireClient, kind: str, probe: Probe) -> None:
+    probe.note("hold the commit")
+    reply = wire.get(f"/{kind}/two", probe.headers)
+    probe.wait("at commit")
+    received = b""
+    while received != b"[1,\n2":
+        chunk = reply.next_chunk()
+        assert chunk is not None
+        received += chunk.data
+    with pytest.raises(TimedOut):
+        reply.next_chunk(timeout=0.05)
+    probe.open("commit")
+    assert reply.rest() == b"]"
+    assert settled(probe) == COMMITTED
+
+
+@pytest.mark.parametrize("failure", ["fail the vote", "fail the commit"])
+def test_a_body_whose_commit_fails_does_not_end_well(
+    wire: WireClient, kind: str, probe: Probe, failure: str
+) -> None:
+    probe.note(failure)
+    with pytest.raises(BodyTruncated) as truncated:
+        wire.get(f"/{kind}/two", probe.headers).rest()
+    assert truncated.value.received == b"[1,\n2"
+    assert settled(probe)[-3:] == ROLLED_BACK
+
+
+def test_a_producer_that_fails_is_rolled_back(wire: WireClient, kind: str, probe: Probe) -> None:
+    with pytest.raises(BodyTruncated):
+        wire.get(f"/{kind}/broken", probe.headers).rest()
+    assert settled(probe) == ROLLED_BACK
+
+
+def test_a_stream_whose_client_left_is_rolled_back(wire: WireClient, kind: str, probe: Probe) -> None:
+    wire.get(f"/{kind}/idle", probe.headers).next_chunk()
+    wire.close()
+    assert settled(probe) == ROLLED_BACK
+
+
+def test_an_empty_stream_whose_commit_fails_is_an_honest_500(
+    wire: WireClient, kind: str, probe: Probe
+) -> None:
+    probe.note("fail the commit")
+    assert wire.get(f"/{kind}/none", probe.headers).status == 500
+    assert settled(probe)[-3:] == ROLLED_BACK
+
+
+def test_what_was_committed_at_a_checkpoint_is_not_asked_back(
+    wire: WireClient, kind: str, probe: Probe
+) -> None:
+    with pytest.raises(BodyTruncated):
+        wire.get(f"/{kind}/checkpoint", probe.headers).rest()
+    assert settled(probe) == ["prepare", "commit", *ROLLED_BACK]
+
+
+def test_head_commits_nothing(wire: WireClient, kind: str, probe: Probe) -> None:
+    assert wire.get(f"/{kind}/two", probe.headers, method="HEAD").status == 200
+    assert "commit" not in settled(probe)
+
+
+def test_an_abort_is_rolled_back_and_a_redirect_is_committed(wire: WireClient, probe: Probe) -> None:
+    assert wire.get("/refused", probe.headers).rest()
+    assert wire.get("/led_on", probe.headers).status == 302
+    probe.wait("close", times=2)
+    assert probe.names == ["abort", "close", "prepare", "commit", "close"]
