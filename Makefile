@@ -41,6 +41,7 @@ docs: $(INSTALLED)
 
 bench: $(TOOLS)
 	$(BIN)/python benchmarks/items.py
+	$(BIN)/python benchmarks/rows.py
 
 format: $(TOOLS)
 	$(BIN)/ruff format .

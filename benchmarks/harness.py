@@ -33,17 +33,17 @@ class Drained:
 
 
 @contextmanager
-def serving(target: str, server: str = "uvicorn") -> Iterator[int]:
-    """Run one application on a free port, pinned to the first core."""
+def serving(target: str) -> Iterator[tuple[int, int]]:
+    """Run one application on a free port, pinned to the first core; its port and its process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", server, "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--no-access-log", "--log-level", "warning", target]
     process = subprocess.Popen(command, cwd=HERE, preexec_fn=lambda: _pin(0))  # noqa: PLW1509  no threads yet
     try:
         _wait_for(port, process)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         try:
@@ -70,9 +70,10 @@ def drain(port: int, path: str) -> Drained:
     return Drained(seconds, first, taken)
 
 
-def machine() -> str:
+def machine(*more: str) -> str:
     """One line about where the figures come from."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("starlette", "uvicorn", "uvloop", "httptools"))
+    names = ("starlette", "uvicorn", "uvloop", "httptools", *more)
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
     python = platform.python_version()
     return f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {python}, {packages}"
 

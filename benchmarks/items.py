@@ -8,8 +8,9 @@ from __future__ import annotations
 import statistics
 from contextlib import ExitStack
 
-from harness import Drained, drain, machine, pin_client, serving, write_section
 from rich.progress import track
+
+from harness import Drained, drain, machine, pin_client, serving, write_section
 
 ROUNDS = 5
 PEERS = ("millstream", "starlette", "bare")
@@ -25,7 +26,7 @@ def measure() -> dict[tuple[str, str, str], list[Drained]]:
         pin_client()
         for turn in track(range(ROUNDS + 1), "items"):
             for load, (count, size) in LOADS.items():
-                for peer, port in ports.items():
+                for peer, (port, _) in ports.items():
                     for kind in KINDS:
                         drained = drain(port, f"/{kind}/{count}/{size}")
                         if turn:  # the first round warms up
@@ -46,7 +47,11 @@ def table(results: dict[tuple[str, str, str], list[Drained]]) -> str:
             for peer in PEERS:
                 took = _median(results[load, kind, peer])
                 first = statistics.median(d.first_byte for d in results[load, kind, peer])
-                rate = f"{count / took / 1e6:.2f} M items/s" if size < 1024 else f"{count * size / took / 1e6:,.0f} MB/s"
+                rate = (
+                    f"{count / took / 1e6:.2f} M items/s"
+                    if size < 1024
+                    else f"{count * size / took / 1e6:,.0f} MB/s"
+                )
                 lines.append(
                     f"| {load} | {kind} | {peer} | {rate} | {took / ours:.1f} × | {first * 1000:.1f} ms |"
                 )

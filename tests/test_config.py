@@ -36,7 +36,11 @@ def test_settings_cannot_be_changed() -> None:
         ("keep_alive", 0, "the setting keep_alive is 0: the least allowed is 0.001"),
         ("keep_alive", -math.inf, "the setting keep_alive is -inf: the least allowed is 0.001"),
         ("first_item_timeout", math.nan, "the setting first_item_timeout is nan: the least allowed is 0"),
-        ("charset", "klingon", "the setting charset is 'klingon', which is no charset Python knows"),
+        (
+            "charset",
+            "klingon",
+            "the setting charset is 'klingon', which is no charset Python can encode text in",
+        ),
         ("on_disconnect", "grace", "is 'grace': it must be cancel, detach or grace(seconds)"),
     ],
 )

@@ -74,7 +74,9 @@ class Settings:
         least=1,
         per_action=True,
     )
-    read_only: bool = _setting(False, "Whether an action may not write: nothing is committed.", per_action=True)
+    read_only: bool = _setting(
+        False, "Whether an action may not write: nothing is committed.", per_action=True
+    )
     on_disconnect: str = _setting(
         "cancel", "What a client's leaving does: cancel, detach or grace(seconds).", per_action=True
     )

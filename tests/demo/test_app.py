@@ -40,7 +40,7 @@ def flights(database: Path, where: str) -> list[dict[str, Any]]:
 def test_the_front_page_shows_the_code_it_runs(server: Server) -> None:
     reply, page = get(server, "/")
     assert (reply.status, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert page.count('<pre class="source"') == 7
+    assert page.count('<pre class="source"') == 8
     assert '<span class="name">stream_list</span>' in page
     assert "{{" not in page
 
@@ -135,3 +135,24 @@ def test_the_job_is_there_for_an_event_source_too(server: Server) -> None:
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert 'data: {"done":0,' in events
     assert "event: end" in events.splitlines()[-3:]
+
+
+def committed(server: Server) -> int:
+    _, body = get(server, "/imported")
+    return int(json.loads(body)["committed"])
+
+
+def test_an_import_that_is_cut_off_goes_on_from_its_last_checkpoint(server: Server) -> None:
+    with connect(server.host, server.port, timeout=20) as wire:
+        reply = wire.get("/load", method="POST")
+        text = ""
+        while '"done":52500' not in text:
+            chunk = reply.next_chunk()
+            assert chunk is not None
+            text += chunk.data.decode()
+        assert committed(server) == 50_000
+        wire.reset()
+    with connect(server.host, server.port, timeout=20) as wire:
+        chunk = wire.get("/load", method="POST").next_chunk()
+        assert chunk is not None
+        assert json.loads(chunk.data)["done"] == 52_500

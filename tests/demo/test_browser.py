@@ -141,6 +141,18 @@ def test_the_job_fills_its_table_and_its_bar(page: Any) -> None:
     assert bar.get_property("value") == bar.get_property("max") == count(page, "#job td.known")
 
 
+def number(page: Any, selector: str) -> int:
+    return int(find(page, selector).text.replace(",", ""))
+
+
+def test_what_an_import_wrote_after_its_last_checkpoint_is_gone_when_it_is_stopped(page: Any) -> None:
+    find(page, "#load button").click()
+    wait(page, lambda: number(page, "#load .written") > number(page, "#load .committed") > 0)
+    find(page, "#load button").click()
+    wait(page, lambda: number(page, "#load .written") == number(page, "#load .committed"))
+    assert number(page, "#load .committed") % 50_000 == 0
+
+
 def test_a_stream_that_cannot_be_had_is_told_apart_from_one_that_ended(page: Any) -> None:
     page.execute_script("document.querySelector('#examples input:checked').value = 'no/such/stream'")
     find(page, "#examples button").click()

@@ -8,6 +8,7 @@ opens gates, so that nobody has to sleep and hope.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from millstream.testing import Server, WireClient, connect, serve
 
 PATIENCE = 10.0
 """Seconds until a wait is given up; a busy machine is no failure."""
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
 class Probe:

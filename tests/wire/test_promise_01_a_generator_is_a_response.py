@@ -1,8 +1,10 @@
+# ruff: noqa: UP031  the page prints its examples so
+
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
+from typing import Any, no_type_check
 
 import pytest
 
@@ -94,27 +96,31 @@ class AsyncInCharset(TGController):
 class Sync(TGController):
     text = InCharset()
 
+    # fmt: off
     @expose(content_type="application/json")
-    def stream_list(self):  # type: ignore[no-untyped-def]  # as the page prints it
-        def output_pause():  # type: ignore[no-untyped-def]  # as above
+    @no_type_check
+    def stream_list(self):
+        def output_pause():
             num = 0
-            yield '['
+            yield "["
             while num < 9:
                 num += 1
-                yield '%s, ' % num
+                yield "%s, " % num
                 time.sleep(PAUSE)
-            yield '10]'
+            yield "10]"
         return output_pause()
 
     @expose(content_type="text/css")
-    def stream(self):  # type: ignore[no-untyped-def]  # as the page prints it
-        def output_pause(req):  # type: ignore[no-untyped-def]  # as above
+    @no_type_check
+    def stream(self):
+        def output_pause(req):
             num = 0
             while num < 10:
                 num += 1
-                yield '%s/%s\n' % (req.path_info, num)
+                yield "%s/%s\n" % (req.path_info, num)
                 time.sleep(PAUSE)
-        return output_pause(request._current_obj())  # type: ignore[attr-defined]  # the page's spelling
+        return output_pause(request._current_obj())
+    # fmt: on
 
     @expose()
     def itself(self) -> Iterator[str]:
@@ -175,27 +181,31 @@ class Sync(TGController):
 class Async(TGController):
     text = AsyncInCharset()
 
+    # fmt: off
     @expose(content_type="application/json")
-    def stream_list(self):  # type: ignore[no-untyped-def]  # as the page prints it, but for the twin's words
-        async def output_pause():  # type: ignore[no-untyped-def]  # as above
+    @no_type_check
+    def stream_list(self):
+        async def output_pause():
             num = 0
-            yield '['
+            yield "["
             while num < 9:
                 num += 1
-                yield '%s, ' % num
+                yield "%s, " % num
                 await stream.sleep(PAUSE)
-            yield '10]'
+            yield "10]"
         return output_pause()
 
     @expose(content_type="text/css")
-    def stream(self):  # type: ignore[no-untyped-def]  # as above
-        async def output_pause(req):  # type: ignore[no-untyped-def]  # as above
+    @no_type_check
+    def stream(self):
+        async def output_pause(req):
             num = 0
             while num < 10:
                 num += 1
-                yield '%s/%s\n' % (req.path_info, num)
+                yield "%s/%s\n" % (req.path_info, num)
                 await stream.sleep(PAUSE)
-        return output_pause(request._current_obj())  # type: ignore[attr-defined]  # the page's spelling
+        return output_pause(request._current_obj())
+    # fmt: on
 
     @expose()
     async def itself(self) -> AsyncIterator[str]:
@@ -267,7 +277,7 @@ def test_the_pages_json_list_streams_as_printed(wire: WireClient, kind: str) -> 
     reply = wire.get(f"/{kind}/stream_list")
     chunks = [chunk.data for chunk in reply]
     assert b"".join(chunks) == TEN
-    assert len(chunks) > 5  # noqa: PLR2004  ten numbers with pauses between them are no single write
+    assert len(chunks) > 5
     assert reply.headers["content-type"].startswith("application/json")
     assert reply.complete
 
@@ -316,7 +326,7 @@ def test_a_producer_may_use_its_buffer_again(wire: WireClient, kind: str) -> Non
     ("action", "item", "codec"), [("wrong_at_once", "dict", "raw"), ("wrong_object", "object", "ndjson")]
 )
 def test_a_first_item_of_the_wrong_type_is_a_500_and_a_clear_error_in_the_log(
-    wire: WireClient, kind: str, action: str, item: str, codec: str, caplog: pytest.LogCaptureFixture
+    *, wire: WireClient, kind: str, action: str, item: str, codec: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     reply = wire.get(f"/{kind}/{action}")
     assert (reply.status, reply.headers["content-type"]) == (500, "application/problem+json")

@@ -7,11 +7,11 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 import pytest
+from tests.wire.conftest import Probe, here, watched
 
 from millstream import Millstream, TGController, expose, request, response, stream, tmpl_context
 from millstream.errors import OutsideRequest
 from millstream.testing import Server, WireClient, connect
-from tests.wire.conftest import Probe, here, watched
 
 pytestmark = pytest.mark.wire
 
@@ -89,9 +89,9 @@ class Sync(TGController):
             try:
                 yield req.path_info
             finally:
-                seen.note("same", req is request._current_obj())  # type: ignore[attr-defined]  # the page's spelling
+                seen.note("same", req is request._current_obj())
 
-        return produced(request._current_obj())  # type: ignore[attr-defined]  # the page's spelling
+        return produced(request._current_obj())
 
 
 class Async(TGController):
@@ -146,9 +146,9 @@ class Async(TGController):
             try:
                 yield req.path_info
             finally:
-                seen.note("same", req is request._current_obj())  # type: ignore[attr-defined]  # the page's spelling
+                seen.note("same", req is request._current_obj())
 
-        return produced(request._current_obj())  # type: ignore[attr-defined]  # the page's spelling
+        return produced(request._current_obj())
 
 
 class Crossed(TGController):
@@ -248,7 +248,9 @@ def test_the_request_that_is_passed_by_hand_is_the_one_the_proxy_means(
     assert probe.wait("same") is True
 
 
-def test_variables_of_one_request_are_not_those_of_the_next(wire: WireClient, kind: str, probe: Probe) -> None:
+def test_variables_of_one_request_are_not_those_of_the_next(
+    wire: WireClient, kind: str, probe: Probe
+) -> None:
     probe.open()
     for _ in range(2):
         wire.get(f"/{kind}/variables", probe.headers).rest()

@@ -3,12 +3,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from tests.wire.conftest import Probe, here, watched
 
 from millstream import Millstream, TGController, abort, expose, redirect, stream
 from millstream.errors import OutsideRequest
 from millstream.protocol.ports import Join
 from millstream.testing import BodyTruncated, TimedOut, WireClient
-from tests.wire.conftest import Probe, here, watched
 
 pytestmark = pytest.mark.wire
 

@@ -4,14 +4,14 @@ import json
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from tests.wire.conftest import Probe, here
 
 from millstream import HTTPError, Millstream, TGController, abort, expose, response
 from millstream.testing import BodyTruncated, WireClient
-from tests.wire.conftest import Probe, here
 
 pytestmark = pytest.mark.wire
 
-SECRET = "the password is swordfish"
+PRIVATE = "the password is swordfish"
 
 
 class Sync(TGController):
@@ -27,7 +27,7 @@ class Sync(TGController):
 
     @expose("ndjson")
     def crashed(self) -> Iterator[int]:
-        raise ValueError(SECRET)
+        raise ValueError(PRIVATE)
         yield 1
 
     @expose()
@@ -75,7 +75,7 @@ class Async(TGController):
 
     @expose("ndjson")
     async def crashed(self) -> AsyncIterator[int]:
-        raise ValueError(SECRET)
+        raise ValueError(PRIVATE)
         yield 1
 
     @expose()
@@ -138,7 +138,7 @@ def test_a_crash_before_the_first_item_is_a_500_that_tells_nothing(
     assert (reply.status, reply.complete) == (500, False)
     assert json.loads(reply.rest())["title"] == "Internal Server Error"
     assert b"swordfish" not in wire.raw
-    assert SECRET in caplog.text
+    assert PRIVATE in caplog.text
 
 
 def test_after_an_honest_error_the_connection_goes_on(wire: WireClient, kind: str) -> None:

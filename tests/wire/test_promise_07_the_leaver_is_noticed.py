@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
 import pytest
+from tests.wire.conftest import PATIENCE, Probe, watched
 
 from millstream import Millstream, Reason, TGController, expose, stream
 from millstream.protocol.lifecycle import State
 from millstream.testing import Server, WireClient, connect
-from tests.wire.conftest import PATIENCE, Probe, watched
 
 pytestmark = pytest.mark.wire
 
@@ -168,7 +168,9 @@ def test_a_detached_producer_runs_on_to_its_end(wire: WireClient, kind: str, pro
     assert (end.reason, end.state, end.delivered) == (Reason.COMPLETED, State.UNSEEN, False)
 
 
-def test_a_detached_producer_whose_client_stays_is_delivered(wire: WireClient, kind: str, probe: Probe) -> None:
+def test_a_detached_producer_whose_client_stays_is_delivered(
+    wire: WireClient, kind: str, probe: Probe
+) -> None:
     probe.open()
     assert wire.get(f"/{kind}/detached", probe.headers).rest() == b"0\n1\n2\n3\n"
     assert probe.values("gone") == [False, False, False]

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import pytest
+from tests.wire.conftest import PATIENCE, Probe, watched
 
 from millstream import Millstream, TGController, expose
 from millstream.testing import Server, connect
-from tests.wire.conftest import PATIENCE, Probe, watched
 
 pytestmark = pytest.mark.wire
 

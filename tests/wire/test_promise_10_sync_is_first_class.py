@@ -1,30 +1,37 @@
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from tests.wire.conftest import PATIENCE, Probe, here, needs_curl, watched
 
-from millstream import Millstream, Settings, TGController, expose, stream
+from millstream import Millstream, Settings, TGController, expose, request, stream
 from millstream.testing import Server, WireClient, connect, serve
-from tests.wire.conftest import PATIENCE, Probe, here, watched
 
 pytestmark = pytest.mark.wire
 
 SLEEPERS = 200
 NAP = 0.5
+TICKS = 50
+BOUND = 3.0
+"""Seconds for what takes half of one; starved, it took five and more."""
 
 
 class Root(TGController):
     def _before(self, *_: Any, **__: Any) -> None:
-        here().note("thread", threading.get_ident())
+        if "x-probe" in request.headers:
+            here().note("thread", threading.get_ident())
 
     def _after(self, *_: Any, **__: Any) -> None:
-        here().note("thread", threading.get_ident())
+        if "x-probe" in request.headers:
+            here().note("thread", threading.get_ident())
 
     @expose("ndjson")
     def everywhere(self) -> Iterator[int]:
@@ -63,6 +70,22 @@ class Root(TGController):
 
         return produced()
 
+    @expose()
+    def hello(self) -> Iterator[str]:
+        yield "hello"
+
+    @expose()
+    async def greedy(self) -> AsyncIterator[str]:
+        here().note("greedy")
+        while True:
+            yield "never suspended " * 100
+
+    @expose("ndjson")
+    def ticks(self) -> Iterator[int]:
+        for number in range(TICKS):
+            stream.sleep(0.01)
+            yield number
+
     @expose("ndjson")
     def nap(self) -> Iterator[str]:
         here().note("asleep")
@@ -79,6 +102,14 @@ class Root(TGController):
 app = Millstream(Root())
 
 STEPS = 8  # _before, action, _after, three items, cleanup, on_end
+
+
+def wait_rested() -> None:
+    """Until every thread waits for its next request, which it tells by its name."""
+    deadline = time.monotonic() + PATIENCE
+    while any(thread.name.startswith("millstream Root") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("leaves", [False, True])
@@ -136,12 +167,31 @@ def test_many_sleeping_streams_finish_together(server: Server, probe: Probe, act
     assert took < NAP * SLEEPERS / 10
 
 
-def test_threads_are_used_again(probe: Probe) -> None:
-    with (
-        serve(Millstream(Root(), Settings(max_sync_streams=1))) as server,
-        connect(server.host, server.port) as wire,
-    ):
-        probe.open()
-        for _ in range(5):
+def test_threads_are_used_again(server: Server, probe: Probe) -> None:
+    probe.open()
+    for done in range(1, 6):
+        with connect(server.host, server.port) as wire:
             assert wire.get("/everywhere", probe.headers).rest() == b"0\n1\n2\n"
+        probe.wait("thread", times=done * STEPS)
+        wait_rested()
     assert len(set(probe.values("thread"))) == 1
+
+
+def test_a_thread_is_free_for_the_next_request_when_the_last_byte_is_out() -> None:
+    one = Millstream(Root(), Settings(max_sync_streams=1))
+    with serve(one) as server, connect(server.host, server.port) as wire:
+        assert [wire.get("/hello").rest() for _ in range(100)] == [b"hello"] * 100
+
+
+@needs_curl
+def test_a_greedy_async_stream_does_not_starve_the_sync_ones(
+    server: Server, wire: WireClient, probe: Probe
+) -> None:
+    command = ["curl", "-sN", "-o", os.devnull, "-H", ": ".join(probe.headers[0]), f"{server.url}/greedy"]
+    with subprocess.Popen(command) as reader:  # noqa: S603  the curl of whoever runs the tests, with our own URL
+        probe.wait("greedy")
+        began = time.monotonic()
+        assert wire.get("/ticks", probe.headers).rest().count(b"\n") == TICKS
+        took = time.monotonic() - began
+        reader.terminate()
+    assert took < BOUND

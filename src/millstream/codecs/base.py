@@ -11,7 +11,7 @@ import codecs
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, ClassVar, Final, get_type_hints
 
@@ -64,6 +64,25 @@ class Codec(ABC):
         Raises:
             WrongItem: when this codec cannot carry it.
         """
+
+    def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
+        """Make the function that encodes batches of rows; a format that can do better than row by row does.
+
+        Raises:
+            WrongItem: when two columns have one name.
+        """
+        self.require_distinct(columns)
+        return lambda batch: b"".join([self.item(dict(zip(columns, row, strict=True))) for row in batch])
+
+    def require_distinct(self, columns: tuple[str, ...]) -> None:
+        """Refuse rows that an object or a header could not tell apart.
+
+        Raises:
+            WrongItem: when two columns have one name.
+        """
+        if len(set(columns)) < len(columns):
+            twice = next(name for name in columns if columns.count(name) > 1)
+            raise self.refusal(columns, f"it has two columns named {twice!r}: give one a label of its own")
 
     def tail(self) -> bytes:
         """End the body well."""

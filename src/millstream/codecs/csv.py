@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
+from io import StringIO
 from operator import itemgetter
-from types import NoneType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 
 from millstream.codecs.base import Codec, text_encoder
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.rows import Readers, checked_fields
-from millstream.codecs.values import Cell, cell
+from millstream.codecs.values import AS_IT_IS, Cell, cell, cells_of
 from millstream.errors import ConfigurationError
 
 
@@ -61,7 +61,10 @@ class Csv(Codec):
         self._readers = Readers(self._fields or None)
         self._cells = _guarded_cells if guard_formulas else _cells
         # `writerow` returns what its file's `write` does: a file that encodes needs no buffer in between.
-        sink = SimpleNamespace(write=text_encoder(charset))
+        self._encode = text_encoder(charset)
+        self._delimiter = delimiter
+        self._guards = guard_formulas
+        sink = SimpleNamespace(write=self._encode)
         self._write: Callable[[list[Cell]], bytes] = csv.writer(
             sink, delimiter=delimiter, lineterminator="\r\n"
         ).writerow
@@ -88,6 +91,32 @@ class Csv(Codec):
         except UNWRITABLE as error:
             raise self.refusal(item, error) from error
 
+    def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
+        """Batches, converted column by column and written at once."""
+        self.require_distinct(columns)
+        if self._fields and self._fields != columns:
+            return super().rows(columns)
+        opening = b"" if self._fields else self._open(columns)
+        one_by_one = super().rows(columns)
+
+        def encode(batch: Sequence[Sequence[Any]]) -> bytes:
+            nonlocal opening
+            try:
+                table = zip(*[self._column(column) for column in zip(*batch, strict=True)], strict=True)
+                text = StringIO(newline="")
+                csv.writer(text, delimiter=self._delimiter, lineterminator="\r\n").writerows(table)
+                data = self._encode(text.getvalue()) if batch else b""
+            except UNWRITABLE:
+                data = one_by_one(batch)  # one of them cannot be written: this finds which
+            data, opening = opening + data, b""
+            return data
+
+        return encode
+
+    def _column(self, column: Sequence[Any]) -> Sequence[Cell]:
+        cells = cells_of(column)
+        return [_guarded(each) for each in cells] if self._guards else cells
+
     def _open(self, fields: tuple[str, ...]) -> bytes:
         """Settle the columns and return the line that names them, if any."""
         if not fields:
@@ -112,13 +141,15 @@ class Csv(Codec):
 
 
 def _cells(values: Iterable[Any]) -> list[Cell]:
-    return [value if type(value) in _AS_IT_IS else cell(value) for value in values]
+    return [value if type(value) in AS_IT_IS else cell(value) for value in values]
 
 
 def _guarded_cells(values: Iterable[Any]) -> list[Cell]:
-    return [
-        f"'{each}" if isinstance(each, str) and each.startswith(_RISKY) else each for each in _cells(values)
-    ]
+    return [_guarded(each) for each in _cells(values)]
+
+
+def _guarded(value: Cell) -> Cell:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_RISKY) else value
 
 
 def _check_delimiter(delimiter: str) -> None:
@@ -129,6 +160,5 @@ def _check_delimiter(delimiter: str) -> None:
         )
 
 
-_AS_IT_IS: Final = frozenset({str, int, float, Decimal, NoneType})
 # OWASP, "CSV Injection"; the last four are full-width forms that East Asian spreadsheets take for the same.
 _RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")

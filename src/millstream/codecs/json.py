@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from millstream.codecs.objects import ObjectCodec
@@ -33,6 +33,21 @@ class Json(ObjectCodec):
         data = self._separator + self.encode(item)
         self._separator = b",\n"
         return data
+
+    def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
+        """Batches, with the comma between all their objects."""
+        lines, one_by_one = self.lines(columns), super().rows(columns)
+
+        def encode(batch: Sequence[Sequence[Any]]) -> bytes:
+            data = lines(batch)
+            if data is None:
+                return one_by_one(batch)
+            if not data:
+                return b""
+            opening, self._separator = self._separator, b",\n"
+            return opening + data[:-1].replace(b"\n", b",\n")  # inside texts a line feed is an escape
+
+        return encode
 
     def tail(self) -> bytes:
         """The array closes; said by nothing else."""

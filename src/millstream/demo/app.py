@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Select, delete, func, insert, select
 from starlette.staticfiles import StaticFiles
 
 from millstream import ASGIAppController, Event, Millstream, Settings, TGController, expose, request, stream
-from millstream.demo import page
+from millstream.database import Database
+from millstream.demo import data, page
+from millstream.demo.model import Flight, Imported, open_database
 from millstream.demo.sources import shown
 
 PAGES = Path(__file__).with_name("pages")
-FLIGHTS = """
-    SELECT * FROM flights
-    WHERE (:month IS NULL OR month = :month) AND (:carrier IS NULL OR carrier = :carrier)
-"""
-CARRIERS = "SELECT DISTINCT carrier FROM flights ORDER BY carrier"
-MEAN_DELAY = "SELECT avg(dep_delay) FROM flights WHERE carrier = ? AND month = ?"
+CHECKPOINT = 50_000
+BATCH = 2_500
 
 
 class RootController(TGController):
@@ -31,9 +28,9 @@ class RootController(TGController):
 
     static = ASGIAppController(StaticFiles(directory=PAGES))
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self.page = page.PageController(database)
+        self.page: Any = page.page_controller(database)  # its classes are made in that function
 
     @expose("index.html")
     def index(self) -> dict[str, Any]:
@@ -41,11 +38,12 @@ class RootController(TGController):
         actions: dict[str, Callable[..., Any]] = {
             "generators": page.Generators.stream_list,
             "accessing": page.AccessingRequest.stream,
-            "reading": page.ReadingFromDatabase.stream_db,
-            "writing": page.WritingToDatabase.stream_list,
+            "reading": self.page.reading.stream_db,
+            "writing": self.page.writing.stream_list,
             "ticks": RootController.ticks,
             "flights": RootController.flights,
             "job": RootController.job,
+            "load": RootController.load,
         }
         return {"source": {name: shown(action) for name, action in actions.items()}}
 
@@ -56,12 +54,14 @@ class RootController(TGController):
         self,
         month: int | None = None,
         carrier: str | None = None,
-    ) -> Iterator[sqlite3.Row]:
+    ) -> Select[Any]:
         """The flights of a month, of a carrier, or all."""
-        wanted = {"month": month, "carrier": carrier}
-        with closing(sqlite3.connect(self._database)) as database:
-            database.row_factory = sqlite3.Row
-            yield from database.execute(FLIGHTS, wanted)
+        flights = select(Flight).order_by(Flight.id)
+        if month is not None:
+            flights = flights.where(Flight.month == month)
+        if carrier is not None:
+            flights = flights.where(Flight.carrier == carrier)
+        return flights
 
     @expose("sse")
     async def ticks(self) -> AsyncIterator[Event]:
@@ -78,18 +78,41 @@ class RootController(TGController):
     @expose("sse")
     def job(self) -> Iterator[Any]:
         """The mean delay of each carrier in each month."""
-        with closing(sqlite3.connect(self._database)) as database:
-            carriers = [row[0] for row in database.execute(CARRIERS)]
-            questions = list(product(carriers, range(1, 13)))
-            total = len(questions)
-            for done, (carrier, month) in enumerate(questions):
-                yield stream.progress(done, total, f"{carrier}, month {month}")
-                answer = database.execute(MEAN_DELAY, [carrier, month])
-                (delay,) = answer.fetchone()
-                yield {"carrier": carrier, "month": month, "delay": delay}
-            yield stream.progress(total, total, "done")
+        session = self._database.session
+        carriers = session.scalars(select(Flight.carrier).distinct().order_by(Flight.carrier))
+        questions = list(product(carriers, range(1, 13)))
+        total = len(questions)
+        for done, (carrier, month) in enumerate(questions):
+            yield stream.progress(done, total, f"{carrier}, month {month}")
+            those = (Flight.carrier == carrier, Flight.month == month)
+            delay = session.scalar(select(func.avg(Flight.dep_delay)).where(*those))
+            yield {"carrier": carrier, "month": month, "delay": delay}
+        yield stream.progress(total, total, "done")
+
+    @expose("ndjson", allowed_methods=["POST"])
+    def load(self) -> Iterator[Any]:
+        """Import every flight, from the last checkpoint on."""
+        session = self._database.session
+        done = session.scalar(select(func.count(Imported.id))) or 0
+        if done == data.FLIGHTS:
+            session.execute(delete(Imported))
+            done = 0
+        for batch in data.records(BATCH, skip=done):
+            session.execute(insert(Imported), batch)
+            done += len(batch)
+            if done % CHECKPOINT == 0:
+                stream.commit()
+            yield stream.progress(done, data.FLIGHTS, "written")
+            stream.sleep(0.05)
+
+    @expose("json")
+    async def imported(self) -> dict[str, Any]:
+        """How many flights of the import are committed: what anybody else can see."""
+        session = self._database.async_session
+        return {"committed": await session.scalar(select(func.count(Imported.id)))}
 
 
 def create(database: Path) -> Millstream:
     """The application over a database that `millstream.demo.data` made."""
-    return Millstream(RootController(database), Settings(templates=str(PAGES)))
+    flights = open_database(database)
+    return Millstream(RootController(flights), Settings(templates=str(PAGES)), participants=[flights])

@@ -25,6 +25,8 @@ TEXTS: Final = frozenset({"carrier", "tailnum", "origin", "dest", "time_hour"})
 MARK: Final = 0x4D494C4C  # "MILL", SQLite's application_id
 VERSION: Final = 1  # SQLite's user_version; a file with another one is made anew
 BATCH: Final = 5_000
+FLIGHTS: Final = 336_776
+"""How many the source holds."""
 
 OnProgress = Callable[[float], None]
 """Told now and then how much of the source was read, 0 to 1."""
@@ -85,6 +87,23 @@ def build(path: Path, *, source: Path = SOURCE, on_progress: OnProgress = lambda
     return count
 
 
+def records(
+    size: int, *, skip: int = 0, source: Path = SOURCE
+) -> Iterator[list[dict[str, int | str | None]]]:
+    """The source's flights again, as rows for the columns of their table, so many at a time."""
+    with lzma.open(source) as unpacked, io.TextIOWrapper(unpacked, encoding="ascii", newline="") as text:
+        rows = csv.reader(text)
+        columns = next(rows)
+        for batch in _batches(islice(rows, skip, None), size):
+            yield [
+                {
+                    column: value if value is None or column in TEXTS else int(value)
+                    for column, value in zip(columns, row, strict=True)
+                }
+                for row in batch
+            ]
+
+
 def _fill(database: sqlite3.Connection, source: Path, on_progress: OnProgress) -> int:
     # Nobody sees this file before it is complete: a journal would only protect what is thrown away.
     database.execute("PRAGMA journal_mode = OFF")
@@ -97,7 +116,7 @@ def _fill(database: sqlite3.Connection, source: Path, on_progress: OnProgress) -
             database.execute(f"CREATE TABLE flights (id INTEGER PRIMARY KEY, {_declared(columns)})")
             # The names are the source's own and quoted; the values are bound.
             insert = f"INSERT INTO flights VALUES (NULL{', ?' * len(columns)})"  # noqa: S608
-            for batch in _batches(rows):
+            for batch in _batches(rows, BATCH):
                 database.executemany(insert, batch)
                 count += len(batch)
                 on_progress(packed.tell() / size)
@@ -112,6 +131,6 @@ def _declared(columns: list[str]) -> str:
     return ", ".join(f'"{column}" {"TEXT" if column in TEXTS else "INTEGER"}' for column in columns)
 
 
-def _batches(rows: Iterator[list[str]]) -> Iterator[list[list[str | None]]]:
-    while batch := [[None if value == "NA" else value for value in row] for row in islice(rows, BATCH)]:
+def _batches(rows: Iterator[list[str]], size: int) -> Iterator[list[list[str | None]]]:
+    while batch := [[None if value == "NA" else value for value in row] for row in islice(rows, size)]:
         yield batch

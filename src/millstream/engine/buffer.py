@@ -53,6 +53,6 @@ class Outbox:
         popleft = chunks.popleft
         return b"".join([first, *[popleft() for _ in range(waiting)]])
 
-    def clear(self) -> None:
-        """Forget what waits: nobody will read it."""
-        self._chunks.clear()
+    def close(self) -> None:
+        """Forget what waits and what may still be put: nobody will read it."""
+        self._chunks = deque()

@@ -16,6 +16,9 @@ from millstream.protocol.events import Reason
 RATE_GRACE: Final = 5.0
 """Seconds a write may always take before `min_rate` is asked of it."""
 
+AGAIN: Final = 1.0
+"""Seconds until somebody who could not be interrupted (it settled) is looked at again."""
+
 
 class Timed(Protocol):
     """What the deadlines look at. Moments are the loop's time; `sending_since` is 0 between writes."""
@@ -24,7 +27,7 @@ class Timed(Protocol):
     wrote_at: float
     produced_at: float
     sending_since: float
-    sending_bytes: int
+    sent_by: float  # when `min_rate` wants to see a write done: every byte before it has earned its time
     head_sent: bool
 
     def send_head_now(self) -> None:
@@ -40,13 +43,28 @@ class Timed(Protocol):
 class Deadlines:
     """All time limits of one stream."""
 
-    __slots__ = ("_head_wait", "_keep_alive", "_loop", "_settings", "_stream", "_timer")
+    __slots__ = (
+        "_head_wait",
+        "_idle_timeout",
+        "_keep_alive",
+        "_lifetime",
+        "_look_every",
+        "_loop",
+        "_stall_timeout",
+        "_stream",
+        "_timer",
+    )
 
     def __init__(self, stream: Timed, settings: Settings, *, keep_alive: bool) -> None:
         self._stream = stream
-        self._settings = settings
         self._keep_alive = (settings.keep_alive or math.inf) if keep_alive else math.inf
         self._head_wait = settings.first_item_timeout
+        self._lifetime = settings.lifetime or math.inf
+        self._idle_timeout = settings.idle_timeout or math.inf
+        self._stall_timeout = settings.stall_timeout or math.inf
+        rate_timeout = RATE_GRACE + settings.high_water / settings.min_rate if settings.min_rate else math.inf
+        # A write may begin right after a look, so look four times as often as one could be too slow.
+        self._look_every = min(self._stall_timeout, rate_timeout) / 4
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._set()
@@ -58,16 +76,16 @@ class Deadlines:
             self._timer = None
 
     def _set(self) -> None:
-        due = min(self._head_due(), self._silence_due(), self._over_due()[0], self._stall_look())
+        due = min(self._head_due(), self._silence_due(), self._over_due(), self._stall_look())
         if due < math.inf:
             self._timer = self._loop.call_at(due, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()
-        due, reason = min(self._over_due(), self._stall_due(), key=lambda d: d[0])
-        if due <= now:
-            self._timer = None
-            self._stream.interrupt(reason)
+        over, stalled = self._over_due(), self._stall_due()
+        if over <= now or stalled <= now:
+            self._stream.interrupt(Reason.TIMED_OUT if over <= stalled else Reason.STALLED)
+            self._timer = self._loop.call_later(AGAIN, self._look)
             return
         if self._head_due() <= now:
             self._head_wait = math.inf  # asked once: if it cannot be made, the first item will say so
@@ -82,29 +100,19 @@ class Deadlines:
         return self._stream.opened_at + self._head_wait
 
     def _silence_due(self) -> float:
-        if not self._stream.head_sent or self._stream.sending_since:
+        """Silence begins with the end of a write; as long as that is to come, not before now."""
+        begun = self._stream.head_sent and not self._stream.sending_since
+        return (self._stream.wrote_at if begun else self._loop.time()) + self._keep_alive
+
+    def _over_due(self) -> float:
+        stream = self._stream
+        idle_since = self._loop.time() if stream.sending_since else stream.produced_at
+        return min(stream.opened_at + self._lifetime, idle_since + self._idle_timeout)
+
+    def _stall_due(self) -> float:
+        if not self._stream.sending_since:
             return math.inf
-        return self._stream.wrote_at + self._keep_alive
-
-    def _over_due(self) -> tuple[float, Reason]:
-        lifetime = self._stream.opened_at + (self._settings.lifetime or math.inf)
-        idle = math.inf
-        if not self._stream.sending_since:
-            idle = self._stream.produced_at + (self._settings.idle_timeout or math.inf)
-        return min(lifetime, idle), Reason.TIMED_OUT
-
-    def _stall_due(self) -> tuple[float, Reason]:
-        if not self._stream.sending_since:
-            return math.inf, Reason.STALLED
-        return self._stream.sending_since + self._patience(self._stream.sending_bytes), Reason.STALLED
+        return min(self._stream.sending_since + self._stall_timeout, self._stream.sent_by)
 
     def _stall_look(self) -> float:
-        """When to look for a stall: a write may begin right after a look, so look four times as often."""
-        if self._stream.sending_since:
-            return self._stall_due()[0]
-        return self._loop.time() + self._patience(self._settings.high_water) / 4
-
-    def _patience(self, size: int) -> float:
-        """How long a write of so many bytes may take a reader that is neither stalled nor too slow."""
-        rate = self._settings.min_rate
-        return min(self._settings.stall_timeout or math.inf, RATE_GRACE + size / rate if rate else math.inf)
+        return min(self._stall_due(), self._loop.time() + self._look_every)

@@ -11,19 +11,19 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from millstream.config import Settings, linger
+from millstream.engine.batches import batches_of
 from millstream.engine.buffer import Outbox
-from millstream.engine.deadlines import Deadlines
-from millstream.engine.drive_async import AsyncDrive
+from millstream.engine.deadlines import RATE_GRACE, Deadlines
+from millstream.engine.drive_async import SLICE, AsyncDrive
 from millstream.engine.drive_sync import SyncDrive
 from millstream.engine.passing import hooked, passing_for
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource, Source
-from millstream.errors import HTTPError
 from millstream.protocol.events import Reason
 from millstream.protocol.lifecycle import Event, State
 from millstream.protocol.ports import ChunkTransform, Encoder, Head, ItemHook, Outlet, Transform
@@ -46,8 +46,11 @@ class Delivery:
     """One streamed response; `run` is its life."""
 
     __slots__ = (
+        "_batches",
         "_body",
+        "_byte_time",
         "_cancels",
+        "_cancels_before",
         "_drive",
         "_loop",
         "_opening",
@@ -63,8 +66,8 @@ class Delivery:
         "opened_at",
         "outbox",
         "produced_at",
-        "sending_bytes",
         "sending_since",
+        "sent_by",
         "wrote_at",
     )
 
@@ -79,19 +82,24 @@ class Delivery:
         self._timers: list[asyncio.TimerHandle] = []
         self._side: asyncio.Task[None] | None = None  # a write that a deadline asked for
         self._cancels = 0  # cancellations of the task that are ours, and have to be taken back
+        self._cancels_before = self._task.cancelling()
         self._opening = b""
         self._passing: ChunkTransform | None = None
         self.outbox = Outbox(settings.high_water)
         self.head_sent = False
         self.sending_since = 0.0
-        self.sending_bytes = 0
+        self.sent_by = -math.inf if settings.min_rate else math.inf
+        self._byte_time = 1 / settings.min_rate if settings.min_rate else 0.0
         self.opened_at = self.wrote_at = self.produced_at = self._loop.time()
-        encode = hooked(body.encoder.item, body.item_hooks)
+        encode, source = hooked(body.encoder.item, body.item_hooks), body.source
+        self._batches = None if body.item_hooks else batches_of(source, body.encoder)
+        if self._batches is not None:
+            encode, source = self._batches.encode, self._batches.source
         self._drive: AsyncDrive | SyncDrive
-        if isinstance(body.source, AsyncSource):
-            self._drive = AsyncDrive(body.source, encode, self.outbox, scope, self.flush)
+        if isinstance(source, AsyncSource):
+            self._drive = AsyncDrive(source, encode, self.outbox, scope, self.flush)
         else:
-            self._drive = SyncDrive(body.source, encode, self.outbox, scope, self.flush)
+            self._drive = SyncDrive(source, encode, self.outbox, scope, self.flush)
 
     async def run(self) -> None:
         """Deliver everything; when this returns, a body was ended well, or there was nobody to see it.
@@ -108,10 +116,9 @@ class Delivery:
             await self._settle_and_end()
         except asyncio.CancelledError:
             self._stream.on_interrupt = None
-            if not self._cancels:  # somebody else's: a server or a middleware gives the request up
-                self._stream.interrupt(Reason.CLIENT_GONE if self._stream.client_gone else Reason.SHUTDOWN)
-                raise
-            self._require_uninterrupted()
+            if not self._cancels or self._task.cancelling() > self._cancels + self._cancels_before:
+                raise  # not ours: a server or a middleware gives the request up
+            self._stream.require_uninterrupted()
         finally:
             self._stream.on_interrupt = None
             for _ in range(self._cancels):
@@ -134,7 +141,7 @@ class Delivery:
     # The stages
 
     async def _produce(self) -> None:
-        if self._body.encoder.head_first:
+        if self._body.encoder.head_first and not self._stream.interrupted:
             await self._send_head()
             await self._write(b"")
         try:
@@ -143,15 +150,8 @@ class Delivery:
             if not self._stream.interrupted:
                 await self.flush()  # what was produced before it broke is the client's
             raise
-        self._require_uninterrupted()
+        self._stream.require_uninterrupted()
         await self.flush()
-
-    def _require_uninterrupted(self) -> None:
-        """A stream interrupted after its commit is complete, only unseen: that is no error."""
-        reason = self._stream.reason
-        if self._stream.interrupted and reason is not None and reason is not Reason.COMPLETED:
-            status, detail = _UNDELIVERED[reason]
-            raise HTTPError(status, detail, headers={"Retry-After": "1"} if status == _COME_BACK else None)
 
     async def _settle_and_end(self) -> None:
         tail = self._body.encoder.tail()  # before the vote: nothing of ours may fail after it
@@ -163,8 +163,9 @@ class Delivery:
         last = self._passed(self._opening + tail)
         if self._passing is not None:
             last += self._passing.end()
+        await self._side_written()
         if self._stream.state is State.ENDING:
-            await self._send(self._outlet.end, last)
+            await self._send(self._outlet.end(last), len(last))
         if self._stream.state is State.ENDING:
             self._stream.tell(Event.END_SENT)
 
@@ -172,30 +173,40 @@ class Delivery:
 
     async def flush(self) -> None:
         """Send everything that waits; the first time, the head before it."""
-        if self._side is not None:
-            await self._side
+        await self._side_written()
         if not self.outbox:
             return
-        self.produced_at = self._loop.time()
-        if not self.head_sent:
-            await self._send_head()
-        while data := self.outbox.take():
-            await self._write(data)
+        self.produced_at = turn = self._loop.time()
+        try:
+            if not self.head_sent:
+                await self._send_head()
+            while data := self.outbox.take():
+                await self._write(data)
+                if self.produced_at - turn > SLICE:  # a producer may keep up with a server that never waits
+                    await asyncio.sleep(0)
+                    turn = self._loop.time()
+        except BaseException:
+            self.outbox.close()  # after a gap nothing more may follow
+            raise
+
+    async def _side_written(self) -> None:
+        while self._side is not None:
+            await self._side
 
     async def _send_head(self) -> None:
         stream = self._stream
         head = self._body.make_head()
-        self.head_sent = True
         self._passing = passing_for(head, self._body.transforms)
         self._opening = self._body.encoder.head()
+        self.head_sent = True
         if stream.state is State.WAITING:
             stream.tell(Event.HEAD_SENT)
         self.wrote_at = self._loop.time()
         stream.first_byte = (
             time.perf_counter() - stream.started
         )  # a loop's own clock may be as coarse as 1 ms
-        if stream.state is not State.UNWATCHED:
-            await self._outlet.send_head(head)
+        if not stream.client_gone:
+            await self._send(self._outlet.send_head(head), 0)
 
     async def _write(self, data: bytes) -> None:
         size = len(data)
@@ -203,20 +214,23 @@ class Delivery:
             data, self._opening = self._opening + data, b""
         if self._passing is not None:
             data = self._passing.chunk(data)
-        if data and self._stream.state is not State.UNWATCHED:
-            await self._send(self._outlet.send_body, data)
-        self._stream.items = self.outbox.items
+        if data and not self._stream.client_gone:
+            await self._send(self._outlet.send_body(data), len(data))
+        self._stream.items = self.outbox.items + (self._batches.more if self._batches is not None else 0)
         self.outbox.taken += size
         self.produced_at = self._loop.time()
         self._drive.room()
 
-    async def _send(self, send: Callable[[bytes], Any], data: bytes) -> None:
-        self.sending_bytes = len(data)
-        self.sending_since = self._loop.time()
-        await send(data)
-        self.sending_since = 0.0
+    async def _send(self, sending: Awaitable[None], size: int) -> None:
+        self.sending_since = now = self._loop.time()
+        if self._byte_time:  # credit for these bytes comes on top of what those before them have left
+            self.sent_by = max(self.sent_by, now + RATE_GRACE) + size * self._byte_time
+        try:
+            await sending
+        finally:
+            self.sending_since = 0.0
         self.wrote_at = self._loop.time()
-        self._stream.bytes += len(data)
+        self._stream.bytes += size
 
     def _passed(self, data: bytes) -> bytes:
         return data if self._passing is None else self._passing.chunk(data)
@@ -238,7 +252,7 @@ class Delivery:
 
     async def _write_keep_alive(self) -> None:
         if sign := self._passed(self._body.encoder.keep_alive):
-            await self._send(self._outlet.send_body, sign)
+            await self._send(self._outlet.send_body(sign), len(sign))
 
     async def _head_alone(self) -> None:
         await self._send_head()
@@ -246,7 +260,7 @@ class Delivery:
 
     def _aside(self, write: Coroutine[Any, Any, None]) -> None:
         """Write for a deadline while the driver waits for its producer; its next write waits for this."""
-        if self._side is not None or self.sending_since or self._stream.state is State.UNWATCHED:
+        if self._side is not None or self.sending_since or self._stream.client_gone:
             write.close()
             return
         self._side = self._loop.create_task(write)
@@ -282,15 +296,3 @@ class Delivery:
     def _cancel_once_more(self) -> None:
         self._cancels += 1
         self._task.cancel()
-
-
-# What the client of a stream is told that was ended before its head left.
-_COME_BACK: Final = 503
-_UNDELIVERED: Final = {
-    Reason.CLIENT_GONE: (499, "the client left"),
-    Reason.STOPPED: (503, "the stream was stopped before its first item"),
-    Reason.TIMED_OUT: (504, "the stream took too long to produce its first item"),
-    Reason.STALLED: (408, "the client does not read"),
-    Reason.SHUTDOWN: (503, "this process is about to end"),
-    Reason.REVOKED: (403, "the stream may no longer be seen"),
-}

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from types import coroutine
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from millstream.engine.buffer import Outbox
 from millstream.engine.scope import Scope
@@ -24,6 +25,14 @@ from millstream.protocol.ports import Flush
 
 SLICE: Final = 0.002
 """Seconds a producer that never suspends may keep the loop before others get their turn."""
+
+BREATH: Final = 1e-6
+"""Seconds, of which the system makes some 60 µs, for whichever thread waits for the interpreter lock.
+
+Each write gives the lock up for less time than a thread takes to wake, but more often than the switch
+interval: a waiting thread neither catches it nor asks for it, and without this a synchronous stream beside
+one that never suspends stands still for seconds.
+"""
 
 PROMPT: Final = 0.0002
 """Seconds; an item that took longer is followed by another slow one, likely: it does not wait for it."""
@@ -92,6 +101,7 @@ class AsyncDrive:
                 await self._flush()
             if now - turn > SLICE:
                 await self._flush()
+                time.sleep(BREATH)  # noqa: ASYNC251  it is other threads that get their turn here
                 await asyncio.sleep(0)
                 turn = now = clock()
             before = now
@@ -99,14 +109,19 @@ class AsyncDrive:
     async def _flush_before(self, pending: Any, suspended_on: Any) -> None:
         """Send what waits while the producer's step is suspended, and never drop the step.
 
-        A step that is given up is told so by a cancellation, as in any wait of its own; otherwise its
-        generator would stay running for ever, with nobody left to close it.
+        A step that is given up is told so by a cancellation, as in any wait of its own, and so is whatever
+        it waits for; otherwise its generator would stay running for ever, with nobody left to close it.
         """
         try:
             await self._flush()
         except BaseException:
-            with suppress(asyncio.CancelledError, StopAsyncIteration):
-                await _go_on(pending, suspended_on, asyncio.CancelledError())
+            task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine runs in a task
+            task.cancel()
+            try:
+                with suppress(asyncio.CancelledError, StopAsyncIteration):
+                    await _go_on(pending, suspended_on)
+            finally:
+                task.uncancel()
             raise
 
     def room(self) -> None:
@@ -114,11 +129,9 @@ class AsyncDrive:
 
 
 @coroutine
-def _go_on(pending: Any, suspended_on: Any, thrown: BaseException | None = None) -> Generator[Any, Any, Any]:
-    """Await an awaitable that was already started and suspended, or first throw something into it."""
+def _go_on(pending: Any, suspended_on: Any) -> Generator[Any, Any, Any]:
+    """Await an awaitable that was already started and suspended."""
     try:
-        if thrown is not None:
-            suspended_on = pending.throw(thrown)
         while True:
             try:
                 sent = yield suspended_on

@@ -95,7 +95,7 @@ class SyncDrive:
             self._scope.lane.bell.put(None)
 
     def _stop(self) -> None:
-        self._stream.interrupted = True
+        self._stream.unwanted = True
         self._scope.lane.bell.put(None)
 
     async def _let_finish(self, pump: ThreadResult) -> None:
@@ -117,7 +117,7 @@ class SyncDrive:
         )
         stream, units = self._stream, self._scope.units
         try:
-            if stream.interrupted:
+            if stream.unwanted:
                 return
             for item in self._source.iterator:
                 chunk = encode(item)
@@ -130,17 +130,17 @@ class SyncDrive:
                     self._scope.rest_here()
                 if outbox.produced - outbox.taken >= high_water:
                     self._wait_for_room()
-                if stream.interrupted:
+                if stream.unwanted:
                     return
         except GeneratorExit:
-            if not stream.interrupted:
+            if not stream.unwanted:
                 raise
         finally:
             self._source.close()
 
     def _wait_for_room(self) -> None:
         outbox, lane, stream = self._outbox, self._scope.lane, self._stream
-        while outbox.ahead >= outbox.high_water and not stream.interrupted:
+        while outbox.ahead >= outbox.high_water and not stream.unwanted:
             self._pump_sleeps = True
-            if outbox.ahead >= outbox.high_water and not stream.interrupted:
+            if outbox.ahead >= outbox.high_water and not stream.unwanted:
                 lane.wait(None)

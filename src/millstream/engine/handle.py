@@ -75,15 +75,14 @@ class Handle:
     def sleep(self, seconds: float) -> Awaitable[None]:  # noqa: D102  as above
         if _in_event_loop():
             return self._sleep(seconds) if self._scope.units else asyncio.sleep(seconds)
-        lane = self._scope.lane
-        if not lane.is_current():
+        if not self._scope.is_here():  # a thread of the author's own
             time.sleep(seconds)
             return _DONE
         self._scope.rest_here()
         until = time.monotonic() + seconds
-        while not self._stream.interrupted:
+        while not self._stream.unwanted:
             rest = until - time.monotonic()
-            if rest <= 0 or not lane.wait(rest):
+            if rest <= 0 or not self._scope.lane.wait(rest):
                 return _DONE
         raise StreamInterrupted
 

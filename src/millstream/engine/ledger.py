@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 
 from millstream.config import Settings
 from millstream.engine.stream import Stream
@@ -43,7 +44,7 @@ class Ledger:
         if len(self._streams) >= settings.max_streams:
             raise Overloaded(f"{settings.max_streams} streams are open, and no more are allowed")
         most = settings.max_streams_per_client
-        if most is not None and self._by_client[stream.client] >= most:
+        if most is not None and stream.client and self._by_client[stream.client] >= most:
             raise Overloaded(f"{most} streams are open for this client, and no more are allowed", status=429)
         self._streams[id(stream)] = stream
         self._by_client[stream.client] += 1
@@ -77,9 +78,8 @@ class Ledger:
     async def _wait_empty(self, seconds: float) -> None:
         if not self._streams:
             return
-        self._empty = asyncio.Event()
-        try:
+        if self._empty is None or self._empty.is_set():  # a signal and the server may both drain, at once
+            self._empty = asyncio.Event()
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
-        except TimeoutError:
-            pass

@@ -79,6 +79,10 @@ class Scope:
             self._lane = self._lanes.borrow(self.stream.route)
         return self._lane
 
+    def is_here(self) -> bool:
+        """Whether the caller runs on the request's thread."""
+        return self._lane is not None and self._lane.is_current()
+
     def release_idle_lane(self) -> None:
         """Give the thread back before an asynchronous stream, when no unit of work is bound to it."""
         if self._lane is not None and not self.units:
@@ -122,9 +126,10 @@ class Scope:
 
     async def _call_here(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """The port `Call` without a suspension: what belongs into the task is waited for, blocking."""
-        if inspect.iscoroutinefunction(function):
-            return asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self._loop).result()
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+        if inspect.iscoroutine(result):
+            return asyncio.run_coroutine_threadsafe(result, self._loop).result()
+        return result
 
     async def abort(self) -> None:
         """Undo what was not committed, also while the request's task is being cancelled."""
@@ -137,9 +142,11 @@ class Scope:
         try:
             if self.units or self.stream.callbacks:
                 with CancelScope(shield=True):
-                    for callback in self.stream.callbacks:
-                        await self._tell_end(callback)
-                    await settlement.close(self.units, self.call)
+                    try:
+                        for callback in self.stream.callbacks:
+                            await self._tell_end(callback)
+                    finally:
+                        await settlement.close(self.units, self.call)
         finally:
             if self._lane is not None:
                 self._lane.release()
@@ -177,5 +184,5 @@ def _set_all(values: list[tuple[Any, Any]]) -> None:
 
 def _discard(job: ThreadResult) -> None:
     """Close what nobody will use: a job went on after its request was cancelled, and made a generator."""
-    if job.done() and job.exception() is None and isinstance(job.result(), Generator):
+    if job.done() and job.exception() is None and isinstance(job.result(), Generator | Coroutine):
         job.result().close()

@@ -19,18 +19,20 @@ _LOG: Final = logging.getLogger("millstream")
 async def commit(units: Sequence[UnitOfWork], call: Call) -> None:
     """Prepare and commit, in the order the units began.
 
+    A unit may join while the others vote; then it votes, too.
+
     Raises:
         Exception: whatever a unit raised; every unit that had not committed was then aborted.
     """
-    open_units = list(units)
+    committed = 0
     try:
         for unit in units:
             await call(unit.prepare)
         for unit in units:
             await call(unit.commit)
-            open_units.remove(unit)
+            committed += 1
     except BaseException:
-        await abort(open_units, call)
+        await abort(units[committed:], call)
         raise
 
 
@@ -51,8 +53,14 @@ async def close(units: Sequence[UnitOfWork], call: Call) -> None:
 
 
 async def _each(steps: Sequence[object], call: Call) -> None:
+    """Take all steps: one that fails, or is cancelled, must not keep the others from being taken."""
+    cancelled: BaseException | None = None
     for step in steps:
         try:
             await call(step)
-        except Exception:  # noqa: BLE001  one that fails to give up must not keep the others from it
+        except Exception:  # noqa: BLE001  it is logged, and the end stands already
             _LOG.exception("a participant failed while it was given up: %r", step)
+        except BaseException as raised:  # noqa: BLE001  raised again, once everything is given up
+            cancelled = raised
+    if cancelled is not None:
+        raise cancelled

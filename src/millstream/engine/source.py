@@ -21,12 +21,11 @@ class SyncSource:
 
     def close(self) -> None:
         """Run the producer's cleanup; on its thread, once."""
-        for producer in (self.iterator, self.closable):
-            close = getattr(producer, "close", None)
-            if close is not None:
-                close()
-            if self.closable is self.iterator:
-                return
+        try:
+            _close(self.iterator)
+        finally:
+            if self.closable is not self.iterator:
+                _close(self.closable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +72,9 @@ async def _stepped(producer: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
 
 def _started_late(producer: Iterable[Any]) -> Iterator[Any]:
     yield from producer
+
+
+def _close(producer: Any) -> None:
+    close = getattr(producer, "close", None)
+    if close is not None:
+        close()

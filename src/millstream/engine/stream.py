@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from millstream.errors import HTTPError
 from millstream.protocol.events import Progress, Reason, Statistics
 from millstream.protocol.lifecycle import FINAL, Event, Lifecycle, State
 from millstream.protocol.ports import OnEnd
@@ -38,6 +39,7 @@ class Stream:
         "reason",
         "route",
         "started",
+        "unwanted",
     )
 
     def __init__(self, *, client: str = "", route: str = "") -> None:
@@ -49,7 +51,8 @@ class Stream:
         self.client = client
         self.client_gone = False
         self.reason: Reason | None = None
-        self.interrupted = False  # reason is set and the producer has to go; read by the producer's thread
+        self.interrupted = False  # somebody ended it early, for the reason that is set
+        self.unwanted = False  # what it yields has nowhere to go: the producer has to; read by its thread
         self.on_interrupt: Callable[[], None] | None = None
         self.callbacks: list[OnEnd] = []
         self.progress: Progress | None = None
@@ -93,7 +96,7 @@ class Stream:
             return False
         if before is not State.ENDING:  # a committed stream ends unseen, but completed
             self.reason = reason
-        self.interrupted = True
+        self.interrupted = self.unwanted = True
         self.tell(event)
         if self.on_interrupt is not None:
             self.on_interrupt()
@@ -103,8 +106,20 @@ class Stream:
         """The same from any thread; from another one it says whether it came in time to be tried."""
         if threading.get_ident() == self._thread:
             return self.interrupt(reason)
+        if self.state not in _INTERRUPTIBLE:
+            return False  # and the loop may be closed by now
         self._loop.call_soon_threadsafe(self.interrupt, reason)
-        return self.state in _INTERRUPTIBLE
+        return True
+
+    def require_uninterrupted(self) -> None:
+        """Refuse to go on with a stream that was ended early; after its commit it is complete, only unseen.
+
+        Raises:
+            HTTPError: what the client is told, if its head has not left.
+        """
+        if self.interrupted and self.reason in _UNDELIVERED:
+            status, detail = _UNDELIVERED[self.reason]
+            raise HTTPError(status, detail, headers={"Retry-After": "1"} if status == _COME_BACK else None)
 
     @property
     def statistics(self) -> Statistics:
@@ -128,4 +143,13 @@ _REASONS: Final = {
     State.DELIVERED: Reason.COMPLETED,
     State.UNSEEN: Reason.COMPLETED,
     State.FAILED: Reason.FAILED,
+}
+_COME_BACK: Final = 503
+_UNDELIVERED: Final[dict[Reason | None, tuple[int, str]]] = {
+    Reason.CLIENT_GONE: (499, "the client left"),
+    Reason.STOPPED: (503, "the stream was stopped before its first item"),
+    Reason.TIMED_OUT: (504, "the stream took too long to produce its first item"),
+    Reason.STALLED: (408, "the client does not read"),
+    Reason.SHUTDOWN: (503, "this process is about to end"),
+    Reason.REVOKED: (403, "the stream may no longer be seen"),
 }

@@ -16,10 +16,12 @@ async def deliver_whole(
     """Settle, then send it in one go.
 
     Raises:
+        HTTPError: the stream was ended early; then nothing was sent.
         Exception: whatever a participant raised; then nothing was sent.
     """
     stream = scope.stream
-    passing = passing_for(head, transforms)
+    stream.require_uninterrupted()
+    passing = passing_for(head, transforms) if head.describes_body else None
     if passing is not None:
         body = passing.chunk(body) + passing.end()
         head.headers["content-length"] = str(len(body))
@@ -27,6 +29,7 @@ async def deliver_whole(
     await scope.commit()
     stream.tell(Event.COMMITTED)
     await outlet.send_head(head)
-    await outlet.end(b"" if head.method == "HEAD" else body)
-    stream.bytes = 0 if head.method == "HEAD" else len(body)
+    sent = body if head.has_body else b""
+    await outlet.end(sent)
+    stream.bytes = len(sent)
     stream.tell(Event.END_SENT)

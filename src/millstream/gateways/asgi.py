@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from starlette._utils import get_route_path
@@ -39,6 +40,7 @@ class Connection:
         "_on_gone",
         "_receive",
         "_send",
+        "_turn",
         "_wanted",
         "body_ended",
         "gone",
@@ -57,6 +59,7 @@ class Connection:
         self._news: asyncio.Event | None = None  # something came in, for whoever reads the body
         self._wanted: asyncio.Event | None = None  # the body may come on, for the listener
         self._on_gone: Callable[[], None] | None = None
+        self._turn = asyncio.Lock()  # a reader may wait for the server when the watch begins
         self.gone = False
         self.head_sent = False
         self.body_ended = False
@@ -69,7 +72,8 @@ class Connection:
             if self.gone:
                 return _GONE
             if self._listener is None:
-                self._take(await self._receive())
+                async with self._turn:
+                    self._take(await self._receive())
             else:
                 await self._listened()
         message = self._inbox.popleft()
@@ -110,7 +114,9 @@ class Connection:
                 self._wanted.clear()
                 await self._wanted.wait()
                 continue
-            self._take(await self._receive())
+            async with self._turn:
+                if not self.gone:
+                    self._take(await self._receive())
             self._news.set()
         self._tell_gone()
 
@@ -123,23 +129,24 @@ class Connection:
         self._body_came = not message.get("more_body", False)
 
     def _tell_gone(self) -> None:
-        if self._on_gone is not None:
-            self._on_gone()
+        on_gone, self._on_gone = self._on_gone, None
+        if on_gone is not None:
+            on_gone()
 
     # Our side
 
     async def send_head(self, head: Head, /) -> None:
         """See `Outlet.send_head`."""
         self.head_sent = True
-        await self._send({"type": "http.response.start", "status": head.status, "headers": head.headers.raw})
+        await self._write({"type": "http.response.start", "status": head.status, "headers": head.headers.raw})
 
     async def send_body(self, data: bytes, /) -> None:
         """See `Outlet.send_body`."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._write({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes, /) -> None:
         """See `Outlet.end`."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        await self._write({"type": "http.response.body", "body": data, "more_body": False})
         self.body_ended = True
 
     async def forward(self, message: Message) -> None:
@@ -148,18 +155,32 @@ class Connection:
             self.head_sent = True
         elif message["type"] == "http.response.body" and not message.get("more_body", False):
             self.body_ended = True
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self.gone = True
+            raise
+
+    async def _write(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:  # how servers tell of a client that has left, from version 2.4 of ASGI on
+            self.gone = True
+            self._tell_gone()
 
     async def break_off(self, why: Truncated) -> None:
         """Make sure that raising `why` will look like a truncation to the client.
 
-        Servers, and middlewares that call us directly, take the exception for one. Starlette's
-        `BaseHTTPMiddleware` runs us in a task of its own and ends the body well before it raises what we
-        raised; so it is handed a piece that fails in the server, wherever it stands among its like. It
-        is known by the `receive` it gives: others pass that on as it is.
+        Servers, and middlewares that call us directly, take the exception for one. But Starlette's
+        `BaseHTTPMiddleware` runs us in a task of its own, and ends the body well before it raises what we
+        raised. So it is handed a piece that fails in the server, wherever it stands among its like; and if
+        a compressor between refuses that, a `pathsend`, after which it leaves the end to others. It is
+        known by the `receive` it gives: others pass that on as it is.
         """
         if self.head_sent and getattr(self._receive, "__module__", "") == BaseHTTPMiddleware.__module__:
-            await self._send({"type": "http.response.body", "body": _Unsendable(why), "more_body": True})
+            with suppress(Truncated, TypeError):
+                await self._send({"type": "http.response.body", "body": _Unsendable(why), "more_body": True})
+            await self._send({"type": "http.response.pathsend"})
 
 
 class _Unsendable:
@@ -216,6 +237,7 @@ class Gateway:
             else:
                 await self._house.ledger.drain()
                 self._house.lanes.close()
+                await self._house.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

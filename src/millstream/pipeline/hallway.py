@@ -14,10 +14,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 from anyio import move_on_after
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from millstream.config import Settings
 from millstream.dispatch.binding import bind
@@ -28,15 +29,17 @@ from millstream.engine.delivery import Body, Delivery
 from millstream.engine.handle import Handle
 from millstream.engine.ledger import Ledger
 from millstream.engine.scope import Scope
-from millstream.engine.source import AsyncSource
+from millstream.engine.source import AsyncSource, source_of
 from millstream.engine.stream import Stream
 from millstream.engine.threads import Lanes
 from millstream.engine.whole import deliver_whole
 from millstream.errors import HTTPError, Truncated
 from millstream.pipeline.asking import adopted, judged
-from millstream.pipeline.heads import stream_head, whole_head
+from millstream.pipeline.foreign import deliver_foreign
+from millstream.pipeline.heads import problem_head, stream_head, whole_head
 from millstream.pipeline.outcomes import Foreign, Outcome, Page, Streamed, Whole, outcome_of
 from millstream.pipeline.plans import Offer, Plan, Planner
+from millstream.pipeline.raised import no_failure, unless_ours
 from millstream.protocol.events import Reason
 from millstream.protocol.lifecycle import COMMITTED, FINAL, Event, State
 from millstream.protocol.ports import Closes, Exchange, Head, ItemHook, Participant, Transform
@@ -89,7 +92,8 @@ class Visit:
         self._exchange = exchange
         self._request = Request(exchange.scope, exchange.receive)
         self._response = Response()
-        self._stream = Stream(client=self._request.remote_addr, route=self._request.path_info)
+        route = quote(self._request.path_info, errors="replace")  # it is logged, and the client chose it
+        self._stream = Stream(client=self._request.remote_addr, route=route)
         self._scope = Scope(house.lanes, self._stream)
         self._delivery: Delivery | None = None
         self._negotiated = False  # whether another client could have got another format here
@@ -104,11 +108,9 @@ class Visit:
         try:
             await self._answer()
         except BaseException as raised:  # noqa: BLE001  a cancellation has to be rolled back like any failure
-            await self._fail(raised)
+            await self._fail(unless_ours(raised))
         finally:
-            await self._scope.close()
-            self._house.ledger.leave(self._stream)
-            proxies.release()
+            await self._close(proxies)
 
     # The stages
 
@@ -170,8 +172,11 @@ class Visit:
 
     async def _call(self, match: Match, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         call, action = self._scope.call, match.action
-        for before in match.before:
-            await call(before, *args, **kwargs)
+        try:
+            for before in match.before:
+                await call(before, *args, **kwargs)
+        except HTTPError as raised:
+            return no_failure(raised)
         try:
             # Calling an asynchronous generator's function only makes the generator, here in its task.
             result = (
@@ -182,11 +187,14 @@ class Visit:
             if inspect.iscoroutine(result):
                 result = await result
         except HTTPError as raised:
-            if raised.status >= _FIRST_FAILURE:
-                raise
-            result = raised
-        for after in match.after:
-            await call(after, *args, **kwargs)
+            result = no_failure(raised)
+        try:
+            for after in match.after:
+                await call(after, *args, **kwargs)
+        except BaseException:
+            if (unused := source_of(result)) is not None:
+                await call(unused.close)
+            raise
         return result
 
     async def _deliver(self, outcome: Outcome, match: Match, plan: Plan, offer: Offer) -> None:
@@ -248,13 +256,9 @@ class Visit:
             raise Truncated(self._stream.route, "the client does not read")  # committed, but unseen
 
     async def _send_foreign(self, response: Any) -> None:
-        self._stream.tell(Event.EXHAUSTED)
-        await self._scope.commit()
-        self._stream.tell(Event.COMMITTED)
-        response.raw_headers.extend(self._response.raw_headers)
+        own = self._response.cookies_and_headers()
         self._response.sent()
-        await response(self._exchange.scope, self._exchange.receive, self._exchange.forward)
-        self._stream.tell(Event.END_SENT)
+        await deliver_foreign(response, own, self._scope, self._exchange)
 
     async def _options(self, match: Match) -> None:
         self._scope.read_only = True
@@ -284,11 +288,14 @@ class Visit:
 
     async def _fail(self, raised: BaseException) -> None:
         stream, exchange = self._stream, self._exchange
+        if isinstance(raised, asyncio.CancelledError | ClientDisconnect):
+            is_gone = exchange.gone or stream.client_gone
+            stream.interrupt(Reason.CLIENT_GONE if is_gone else Reason.SHUTDOWN)
         if stream.state not in FINAL:
-            stream.tell(Event.HALTED if isinstance(raised, asyncio.CancelledError) else Event.BROKE)
+            stream.tell(Event.BROKE)
         self._log(raised)
         await self._scope.abort()
-        if not isinstance(raised, Exception):
+        if isinstance(raised, Truncated) or not isinstance(raised, Exception):
             raise raised
         if exchange.gone or stream.client_gone:
             return
@@ -304,18 +311,17 @@ class Visit:
 
     async def _send_problem(self, problem: Problem) -> None:
         content_type, body = problem.render(self._request.headers.get("accept"))
-        headers = MutableHeaders(headers=problem.error.headers)
-        headers["content-type"] = content_type
-        headers["content-length"] = str(len(body))
-        headers.add_vary_header("Accept")
-        method = self._request.method
-        await self._exchange.send_head(Head(problem.error.status, headers, method))
-        await self._exchange.end(b"" if method == "HEAD" else body)
+        head = problem_head(problem.error, content_type, len(body), self._request.method)
+        await self._exchange.send_head(head)
+        await self._exchange.end(body if head.has_body else b"")
 
     async def _send_last_words(self, problem: Problem) -> None:
         if self._delivery is None:
             return
-        words = self._delivery.last_words(problem.members)
+        try:
+            words = self._delivery.last_words(problem.members)
+        except Exception:  # noqa: BLE001  a transform that failed may fail again, and that was logged
+            return
         if words:
             with move_on_after(self._house.settings.close_timeout):
                 await self._exchange.send_body(words)
@@ -323,9 +329,11 @@ class Visit:
     def _log(self, raised: BaseException) -> None:
         """Once a failure, where it is known; an end that somebody wanted is no failure."""
         stream = self._stream
-        wanted = stream.interrupted and isinstance(raised, HTTPError)
+        wanted = stream.interrupted and isinstance(raised, HTTPError | ClientDisconnect | Truncated)
         if wanted or isinstance(raised, asyncio.CancelledError):
             _LOG.info("%s ended early: %s, after %d items", stream.route, stream.reason, stream.items)
+        elif isinstance(raised, Truncated):
+            pass  # by an application of ours that is mounted here, which has said why
         elif self._exchange.head_sent or not isinstance(raised, HTTPError | HTTPException):
             _LOG.error(
                 "%s failed after %d items, %d bytes",
@@ -335,6 +343,14 @@ class Visit:
                 exc_info=raised,
             )
 
+    async def _close(self, proxies: Binding) -> None:
+        """Give everything back, whatever went before."""
+        try:
+            await self._scope.close()
+            await self._request.close()  # uploaded files
+        finally:
+            self._house.ledger.leave(self._stream)
+            proxies.release()
 
-_FIRST_FAILURE: Final = 400
+
 _REPEATABLE: Final = frozenset({State.WAITING, State.SETTLING})

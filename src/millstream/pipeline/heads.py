@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.datastructures import MutableHeaders
 
+from millstream.errors import HTTPError
 from millstream.protocol.ports import Head
 from millstream.web.response import Response
 
@@ -33,11 +34,22 @@ def whole_head(
     *,
     negotiated: bool,
 ) -> Head:
-    """The head of a body that is known."""
-    chosen = status if status is not None and response.status == _DEFAULT_STATUS else response.status
+    """The head of a body that is known; a status that leads elsewhere goes before the author's own."""
+    silent = response.status == _DEFAULT_STATUS
+    chosen = status if status is not None and (silent or status >= _FIRST_ELSEWHERE) else response.status
     head = _head(response, chosen, content_type, method, negotiated=negotiated)
-    if chosen not in _BODILESS:
+    if head.describes_body:
         head.headers["content-length"] = str(length)
+    return head
+
+
+def problem_head(error: HTTPError, content_type: str, length: int, method: str) -> Head:
+    """The head of a problem document; nothing the author said of a success is said of it."""
+    head = Head(error.status, MutableHeaders(headers=error.headers), method)
+    if head.describes_body:
+        head.headers["content-type"] = content_type
+        head.headers["content-length"] = str(length)
+    head.headers.add_vary_header("Accept")
     return head
 
 
@@ -54,4 +66,4 @@ def _head(
 
 
 _DEFAULT_STATUS: Final = 200
-_BODILESS: Final = frozenset({204, 304})  # RFC 9110 §6.4.1
+_FIRST_ELSEWHERE: Final = 300

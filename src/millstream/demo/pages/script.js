@@ -1,8 +1,8 @@
 "use strict";
 
 // A body, piece by piece, as it arrives; ends with the body, throws when it is broken off or stopped.
-async function read(url, signal, onText) {
-  const response = await fetch(url, { signal });
+async function read(url, signal, onText, method = "GET") {
+  const response = await fetch(url, { signal, method });
   if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let piece = await reader.read(); !piece.done; piece = await reader.read()) onText(piece.value);
@@ -200,4 +200,33 @@ function job(section) {
   tellUrl(section, "job.sse");
 }
 
-for (const show of [examples, ticks, flights, job]) show(document.getElementById(show.name));
+// ---------------------------------------------------------------- the import
+
+function load(section) {
+  const bar = section.querySelector("progress");
+  const figure = (name) => section.querySelector(`.${name}`);
+  async function tellCommitted() {
+    const { committed } = await (await fetch("imported")).json();
+    figure("committed").textContent = committed.toLocaleString("en");
+    return committed;
+  }
+  function tellWritten(rows) {
+    bar.value = rows;
+    figure("written").textContent = rows.toLocaleString("en");
+  }
+  panel(section, async (signal) => {
+    const watching = setInterval(tellCommitted, 500);
+    try {
+      await read("load", signal, records((item) => {
+        if ("done" in item) tellWritten(item.done);
+      }), "POST");
+    } finally {
+      clearInterval(watching);
+      setTimeout(async () => tellWritten(await tellCommitted()), 300);  // the rollback follows the leaving
+    }
+  });
+  section.querySelector(".curl").textContent = `curl -N -X POST '${new URL("load", location.href)}'`;
+  tellCommitted().then(tellWritten);
+}
+
+for (const show of [examples, ticks, flights, job, load]) show(document.getElementById(show.name));

@@ -1,0 +1,216 @@
+"""Desks: what one request has of one database; and the two scoped sessions that find it.
+
+A desk costs nothing until a session is asked for. The session is made then, and joins the settlement of the
+stream whose context it was asked for in: `_before`, the action, each step of its generator, its `finally`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import cast
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker
+from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy.util import ScopedRegistry
+
+from millstream.database.joining import JoinedSession
+from millstream.database.lease import LeasedSession
+from millstream.database.pins import Pins
+from millstream.database.rows import Closable
+from millstream.database.units import AsyncUnit, JoinedUnit, ReadersUnit
+from millstream.errors import ControllerError, OutsideRequest
+from millstream.protocol.ports import Join, UnitOfWork
+from millstream.web.proxies import request_var, stream_var
+
+
+class Desk:
+    """One request at one database; made on its event loop."""
+
+    __slots__ = ("_join", "_loop", "_pins", "async_unit", "is_closed", "readers", "unit")
+
+    def __init__(self, join: Join, pins: Pins) -> None:
+        self._join = join
+        self._pins = pins
+        self._loop = asyncio.get_running_loop()
+        self.unit: JoinedUnit | None = None
+        self.async_unit: AsyncUnit | None = None
+        self.readers: ReadersUnit | None = None
+        self.is_closed = False
+
+    def enter(self, session: LeasedSession, unit: UnitOfWork) -> None:
+        """A session was made: it settles with the stream, and its lease is watched."""
+        session.lease.handle = stream_var.get(None)
+        request = request_var.get(None)
+        session.lease.is_head = request is not None and request.method == "HEAD"
+        self._join(unit)
+        self._pins.enter(session.lease, self._loop)
+
+    def entrust(self, reader: Closable) -> Callable[[], None]:
+        """Close a reader of rows with the request, unless it was closed and forgotten before.
+
+        An exception keeps the frames it went through alive, and with them their suspended readers.
+        """
+        if self.readers is None:
+            self.readers = ReadersUnit()
+            self._join(self.readers)
+        return self.readers.add(reader)
+
+    def close(self, session: LeasedSession) -> None:
+        """The request has ended."""
+        self.is_closed = True
+        self._pins.leave(session.lease)
+
+
+Desks = ContextVar[Desk | None]
+"""Where the desk of the current request is found."""
+
+
+class RequestSession(scoped_session[JoinedSession]):
+    """The request's session in synchronous code; outside requests, the thread's own."""
+
+    registry: _Registry
+
+    def __init__(self, desks: Desks, factory: sessionmaker[JoinedSession]) -> None:
+        super().__init__(factory)
+        self.registry = _Registry(desks, factory)
+
+    def remove(self) -> None:
+        """Let go of all objects and of the connection; the next use begins afresh.
+
+        There is no need to: the session ends with its stream. What was written and not committed is undone,
+        and then the body does not end well.
+        """
+        unit = self.registry.unit
+        if unit is None:
+            super().remove()
+        else:
+            unit.discard()
+
+
+class AsyncRequestSession(async_scoped_session[AsyncSession]):
+    """The request's session in asynchronous code."""
+
+    registry: _AsyncRegistry
+
+    def __init__(
+        self, desks: Desks, factory: async_sessionmaker[AsyncSession], make: Callable[[], AsyncSession]
+    ) -> None:
+        super().__init__(factory, lambda: None)
+        self.registry = _AsyncRegistry(desks, make)
+
+    async def remove(self) -> None:
+        """As `RequestSession.remove`."""
+        unit = self.registry.unit
+        if unit is not None:
+            await unit.discard()
+
+
+class _Registry(ScopedRegistry[JoinedSession]):
+    """Where `RequestSession` looks for its session."""
+
+    __slots__ = ("_desks", "_of_thread")
+
+    def __init__(self, desks: Desks, make: Callable[[], JoinedSession]) -> None:
+        super().__init__(make, threading.get_ident)
+        self._desks = desks
+        self._of_thread = threading.local()
+
+    @property
+    def unit(self) -> JoinedUnit | None:
+        """The unit of the current request, if it has one."""
+        desk = self._desks.get()
+        return None if desk is None else desk.unit
+
+    def __call__(self) -> JoinedSession:
+        """The current session, made when there is none.
+
+        Raises:
+            ControllerError: on the event loop of a request, which it would block; after the request.
+        """
+        desk = self._desks.get()
+        if desk is None:
+            return self._own()
+        _require_open(desk)
+        if _on_event_loop():
+            raise ControllerError(
+                "database.session would block the event loop: use `await database.async_session…` "
+                "in asynchronous code"
+            )
+        if desk.unit is None:
+            session = self.createfunc()
+            unit = JoinedUnit(session, lambda: desk.close(session))
+            desk.enter(session, unit)
+            desk.unit = unit
+        return desk.unit.session
+
+    def has(self) -> bool:
+        """Whether there is one already."""
+        desk = self._desks.get()
+        return hasattr(self._of_thread, "session") if desk is None else desk.unit is not None
+
+    def clear(self) -> None:
+        """Forget the thread's own, which was just closed."""
+        if hasattr(self._of_thread, "session"):
+            del self._of_thread.session
+
+    def _own(self) -> JoinedSession:
+        if not hasattr(self._of_thread, "session"):
+            self._of_thread.session = self.createfunc()
+        return cast("JoinedSession", self._of_thread.session)
+
+
+class _AsyncRegistry(ScopedRegistry[AsyncSession]):
+    """Where `AsyncRequestSession` looks for its session."""
+
+    __slots__ = ("_desks",)
+
+    def __init__(self, desks: Desks, make: Callable[[], AsyncSession]) -> None:
+        super().__init__(make, threading.get_ident)
+        self._desks = desks
+
+    @property
+    def unit(self) -> AsyncUnit | None:
+        """The unit of the current request, if it has one."""
+        desk = self._desks.get()
+        return None if desk is None else desk.async_unit
+
+    def __call__(self) -> AsyncSession:
+        """The current session, made when there is none.
+
+        Raises:
+            ControllerError: in synchronous code, which cannot await it; after the request.
+            OutsideRequest: outside requests, where nobody would close it.
+        """
+        desk = self._desks.get()
+        if desk is None:
+            raise OutsideRequest("database.async_session")
+        _require_open(desk)
+        if not _on_event_loop():
+            raise ControllerError(
+                "database.async_session cannot be awaited in synchronous code: use database.session there"
+            )
+        if desk.async_unit is None:
+            session = self.createfunc()
+            leased = cast("LeasedSession", session.sync_session)
+            unit = AsyncUnit(session, leased, lambda: desk.close(leased))
+            desk.enter(leased, unit)
+            desk.async_unit = unit
+        return desk.async_unit.session
+
+    def has(self) -> bool:
+        """Whether there is one already."""
+        return self.unit is not None
+
+
+def _require_open(desk: Desk) -> None:
+    if desk.is_closed:
+        raise ControllerError(
+            "a database session was used by code that outlived its request: it has to open one of its own"
+        )
+
+
+def _on_event_loop() -> bool:
+    return asyncio._get_running_loop() is not None  # noqa: SLF001  the documented twin raises where this answers

@@ -1,0 +1,250 @@
+"""Leases: since when a session holds a pooled connection, why, and whether it can give it back.
+
+A session begins a transaction at its first statement and keeps the connection until the transaction ends.
+A stream pauses between two items, often for long. So at every pause the transaction is ended if ending it
+loses nothing: nothing was written, nothing waits to be written, no result has rows left to read. What was
+loaded stays loaded: `SessionTransaction.close` neither expires nor detaches, as `rollback`, `commit` and
+`Session.close` would.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Final
+
+from sqlalchemy import event, text
+from sqlalchemy.engine import Connection, CursorResult, Engine
+from sqlalchemy.engine.interfaces import ExecutionContext
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+
+from millstream.database.statements import Effect, effect_of
+from millstream.errors import ControllerError
+from millstream.protocol.ports import StreamHandle
+
+INFO_KEY: Final = "millstream.lease"
+
+
+class Lease:
+    """What one session has of the pool."""
+
+    __slots__ = ("_results", "connection", "effect", "handle", "is_head", "renewed", "since", "warned")
+
+    def __init__(self) -> None:
+        self.handle: StreamHandle | None = None  # the stream it belongs to; None outside a request
+        self.is_head = False  # whether it answers HEAD, where a write is undone in silence
+        self.connection: Connection | None = None
+        self.since: float | None = None  # when the connection was taken, on `time.monotonic`'s clock
+        self.effect = Effect.READS
+        self.renewed = False  # whether what is loaded may come from an earlier transaction
+        self.warned = False
+        self._results: list[CursorResult[Any]] = []
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing of this request may be committed."""
+        return self.handle is not None and self.handle.read_only
+
+    @property
+    def wrote(self) -> bool:
+        """Whether a commit has something to make lasting."""
+        if self.effect is Effect.UNKNOWN:
+            self.effect = self._asked()
+        return self.effect is Effect.WRITES
+
+    @property
+    def broken(self) -> bool:
+        """Whether PostgreSQL has given the transaction up, and would answer COMMIT with a rollback."""
+        driver = _driver_connection(self.connection)
+        return driver is not None and _is_in_error(driver)
+
+    def why_kept(self, session: LeasedSession) -> str:
+        """What the connection is needed for at this moment; empty when for nothing."""
+        if session.in_nested_transaction():
+            return "a savepoint is open"
+        if self.effect is Effect.WRITES or session.marked or session.new or session.dirty or session.deleted:
+            return "a write is not committed"
+        if self._results and self._unread():
+            return "a result has rows left to read"
+        return "a write is not committed" if self.wrote else ""
+
+    # Told by the events below
+
+    def taken(self, connection: Connection) -> None:
+        """A transaction has begun."""
+        self.connection = connection
+        self.since = time.monotonic()
+        connection.info[INFO_KEY] = self
+
+    def given_back(self) -> None:
+        """The transaction has ended, and the connection is in the pool."""
+        self.connection = self.since = None
+        self.effect = Effect.READS
+        self.renewed = True
+        self._results.clear()
+
+    def executes(self, statement: str, *, raw: bool) -> None:
+        """A statement is about to run; `raw` when it passes the driver without SQLAlchemy knowing it.
+
+        Raises:
+            ControllerError: when it writes and nothing may be written.
+        """
+        effect = effect_of(statement)
+        if effect is Effect.WRITES:
+            self.require_writable()
+        self.effect = max(self.effect, Effect.WRITES if raw else effect)
+
+    def returned(self, result: CursorResult[Any]) -> None:
+        """A statement has run, and its rows can be read."""
+        self._results.append(result)
+
+    def _unread(self) -> bool:
+        """Whether somebody may still read rows; what nobody can reach any more is closed.
+
+        Results cannot be referred to weakly, so their references are counted: two are ours.
+        """
+        unread = []
+        results, self._results = self._results, []
+        while results:
+            result = results.pop()
+            if result.cursor is None:  # read to its end, or closed
+                continue
+            if sys.getrefcount(result) <= _OURS_ALONE:
+                result.close()
+            else:
+                unread.append(result)
+        self._results = unread
+        return bool(unread)
+
+    def require_writable(self) -> None:
+        """Refuse to write where nothing may be written.
+
+        Raises:
+            ControllerError: when the action is declared `read_only`.
+        """
+        if self.read_only and not self.is_head and self.handle is not None:
+            route = self.handle.statistics.route
+            raise ControllerError(f"{route} is read_only, but writes to the database: drop one of the two")
+
+    def _asked(self) -> Effect:
+        """Ask the database whether a function has written."""
+        connection, driver = self.connection, _driver_connection(self.connection)
+        if connection is None or driver is None:
+            return Effect.READS
+        if connection.dialect.name == "sqlite":
+            return Effect.WRITES if driver.in_transaction else Effect.READS
+        if connection.dialect.name != "postgresql" or _is_in_error(driver):
+            return Effect.WRITES
+        try:
+            return Effect.WRITES if connection.scalar(_HAS_WRITTEN) else Effect.READS
+        except DBAPIError:
+            return Effect.WRITES
+
+
+def release(session: Session) -> None:
+    """End a transaction that holds nothing; the connection goes back, objects stay as they are."""
+    transaction = session.get_transaction()
+    if transaction is not None:
+        transaction.close()
+
+
+def watch_engine(engine: Engine) -> None:
+    """Tell the leases what runs on an engine's connections."""
+    event.listen(engine, "before_cursor_execute", _executes)
+    event.listen(engine, "after_execute", _executed)
+    event.listen(engine, "checkin", _checked_in)
+
+
+class LeasedSession(Session):
+    """A session that knows its lease. Its objects never expire by themselves; see `lease`."""
+
+    def __init__(self, bind: Any = None, **options: Any) -> None:
+        super().__init__(bind, **options)
+        self.lease = Lease()
+
+    @property
+    def marked(self) -> bool:
+        """Whether somebody said that it has changed something we cannot see."""
+        return False
+
+
+@event.listens_for(LeasedSession, "after_begin")
+def _begun(session: LeasedSession, _transaction: SessionTransaction, connection: Connection) -> None:
+    session.lease.taken(connection)
+
+
+@event.listens_for(LeasedSession, "after_transaction_end")
+def _ended(session: LeasedSession, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session.lease.given_back()
+
+
+@event.listens_for(LeasedSession, "before_flush")
+def _flushes(session: LeasedSession, _context: Any, _instances: Any) -> None:
+    session.lease.require_writable()
+
+
+@event.listens_for(LeasedSession, "do_orm_execute")
+def _queried(state: ORMExecuteState) -> None:
+    """A query in a later transaction tells what is in the database then, not what was loaded before.
+
+    Elsewhere the end of a transaction expires all objects for that. Here they stay usable between the
+    transactions, and those that a query returns are loaded anew.
+    """
+    session = state.session
+    if (
+        isinstance(session, LeasedSession)
+        and session.lease.renewed
+        and state.is_select
+        and not (state.is_column_load or state.is_relationship_load)
+        and not session.dirty
+    ):
+        state.update_execution_options(populate_existing=True)
+
+
+def _executes(
+    connection: Connection,
+    _cursor: Any,
+    statement: str,
+    _parameters: Any,
+    context: ExecutionContext | None,
+    _many: bool,
+) -> None:
+    lease: Lease | None = connection.info.get(INFO_KEY)
+    if lease is not None:
+        lease.executes(statement, raw=context is None or context.compiled is None)
+
+
+def _executed(
+    connection: Connection,
+    _clause: Any,
+    _multiparams: Any,
+    _params: Any,
+    _options: Any,
+    result: CursorResult[Any],
+) -> None:
+    lease: Lease | None = connection.info.get(INFO_KEY)
+    if lease is not None and result.returns_rows:
+        lease.returned(result)
+
+
+def _checked_in(_driver: Any, record: Any) -> None:
+    record.info.pop(INFO_KEY, None)
+
+
+def _driver_connection(connection: Connection | None) -> Any:
+    """The driver's own connection, whichever of its kinds it is."""
+    if connection is None or connection.closed or connection.invalidated:
+        return None
+    return connection.connection.driver_connection
+
+
+def _is_in_error(driver: Any) -> bool:
+    status = getattr(getattr(driver, "info", None), "transaction_status", None)
+    return status is not None and int(status) == _PSYCOPG_INERROR
+
+
+_OURS_ALONE: Final = 2  # the variable and the call's argument
+_PSYCOPG_INERROR: Final = 3  # libpq's PQTRANS_INERROR
+_HAS_WRITTEN: Final = text("select pg_current_xact_id_if_assigned() is not null")

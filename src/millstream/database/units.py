@@ -1,0 +1,201 @@
+"""Units: what a session does when its stream pauses, settles and ends; the port `UnitOfWork`, twice.
+
+A cancellation that falls into the middle of a conversation with the database would leave a connection
+nobody can use. So everything asynchronous here finishes once it has begun, within a limit of time, and
+the cancellation goes on afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from transaction.interfaces import DoomedTransaction  # type: ignore[import-untyped]  # it has no annotations
+
+from millstream.database.joining import JoinedSession, make_ready
+from millstream.database.lease import LeasedSession, release
+from millstream.database.rows import Closable
+
+TEARDOWN: Final = 10.0
+"""Seconds that undoing and giving back may take before the connection is dropped."""
+
+_LOG: Final = logging.getLogger("millstream")
+
+
+class JoinedUnit:
+    """A synchronous session and its thread's `transaction`.
+
+    Several databases share that one transaction: the first unit to commit settles them all, in the two
+    phases of `transaction`; the others then find nothing left to do.
+    """
+
+    def __init__(self, session: JoinedSession, forget: Callable[[], None]) -> None:
+        self.session = session
+        self._manager = session.transactions
+        self._forget = forget
+        self._discarded = False  # `remove` was called while something was not committed
+
+    def discard(self) -> None:
+        """Let go of everything on the author's wish."""
+        self._discarded = self._discarded or has_written(self.session)
+        self.session.close()
+
+    def prepare(self) -> None:
+        """See `UnitOfWork`, as for all that follows."""
+        if self._manager.isDoomed() or self._discarded:
+            raise DoomedTransaction(_DISCARDED if self._discarded else _DOOMED)
+        make_ready(self.session)
+
+    def commit(self) -> None:  # noqa: D102  the contract stands at the port
+        self._manager.commit()
+
+    def abort(self) -> None:  # noqa: D102  as above
+        self._discarded = False
+        self._manager.abort()
+
+    def rest(self) -> None:  # noqa: D102  as above
+        session = self.session
+        if session.lease.since is not None and not session.lease.why_kept(session):
+            release(session)
+
+    def close(self) -> None:  # noqa: D102  as above
+        try:
+            self._manager.abort()
+        finally:
+            self.session.close()
+            self._forget()
+
+
+class AsyncUnit:
+    """An asynchronous session, which settles by itself."""
+
+    def __init__(self, session: AsyncSession, lease_of: LeasedSession, forget: Callable[[], None]) -> None:
+        self.session = session
+        self._sync = lease_of
+        self._forget = forget
+        self._discarded = False
+
+    async def discard(self) -> None:
+        """Let go of everything on the author's wish."""
+        await unbroken(self.session.run_sync(self._note_discard))
+        await unbroken(self.session.close())
+
+    async def prepare(self) -> None:
+        """See `UnitOfWork`, as for all that follows."""
+        if self._discarded:
+            raise DoomedTransaction(_DISCARDED)
+        if self._sync.get_transaction() is not None:
+            await unbroken(self.session.run_sync(self._make_ready))
+
+    async def commit(self) -> None:  # noqa: D102  the contract stands at the port
+        if self._sync.get_transaction() is not None:
+            await unbroken(self.session.commit())
+
+    async def abort(self) -> None:  # noqa: D102  as above
+        self._discarded = False
+        if self._sync.get_transaction() is not None:
+            await self._in_time(self.session.rollback)
+
+    async def rest(self) -> None:  # noqa: D102  as above
+        if self._sync.lease.since is not None:
+            await unbroken(self.session.run_sync(_rest))
+
+    async def close(self) -> None:  # noqa: D102  as above
+        try:
+            await self._in_time(self.session.close)
+        finally:
+            self._forget()
+
+    def _note_discard(self, _: Any) -> None:
+        self._discarded = self._discarded or has_written(self._sync)
+
+    def _make_ready(self, _: Any) -> None:
+        make_ready(self._sync)
+        if self._sync.twophase:
+            self._sync.prepare()
+
+    async def _in_time(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do it, and drop the connection when the database does not answer."""
+        try:
+            await unbroken(step(), TEARDOWN)
+        except TimeoutError:
+            _LOG.warning("a database did not answer for %g s: its connection is dropped", TEARDOWN)
+            await unbroken(self.session.invalidate())
+
+
+class ReadersUnit:
+    """Sources of rows that a request reads one by one; there is nothing to settle, only to close."""
+
+    def __init__(self) -> None:
+        self._readers: dict[int, Closable] = {}
+
+    def add(self, reader: Closable) -> Callable[[], None]:
+        """Close it in the end; the function that is returned says that it was."""
+        self._readers[id(reader)] = reader
+
+        def forget() -> None:
+            self._readers.pop(id(reader), None)
+
+        return forget
+
+    def prepare(self) -> None:
+        """See `UnitOfWork`, as for all that follows."""
+
+    def commit(self) -> None:  # noqa: D102  the contract stands at the port
+        pass
+
+    def abort(self) -> None:  # noqa: D102  as above
+        pass
+
+    def rest(self) -> None:  # noqa: D102  as above
+        pass
+
+    def close(self) -> None:  # noqa: D102  as above
+        while self._readers:
+            self._readers.popitem()[1].close()
+
+
+def _rest(session: Any) -> None:
+    """Any, because SQLAlchemy says `Session` where we made a `LeasedSession`."""
+    if not session.lease.why_kept(session):
+        release(session)
+
+
+def has_written(session: LeasedSession) -> bool:
+    """Whether anything would be lost if the session were closed now."""
+    return bool(session.new or session.dirty or session.deleted) or session.marked or session.lease.wrote
+
+
+async def unbroken(step: Awaitable[None], seconds: float | None = None) -> None:
+    """Await to the end, whoever cancels meanwhile; a cancellation goes on when it is done.
+
+    Raises:
+        TimeoutError: when it takes longer.
+    """
+    running = asyncio.ensure_future(_limited(step, seconds))
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait((running,))
+        except asyncio.CancelledError as raised:
+            cancelled = raised
+    if cancelled is not None:
+        if not running.cancelled():
+            running.exception()  # it is told nobody, and logged by nobody: the cancellation says more
+        raise cancelled
+    running.result()
+
+
+async def _limited(step: Awaitable[None], seconds: float | None) -> None:
+    async with asyncio.timeout(seconds):
+        await step
+
+
+_DOOMED: Final = "the transaction was doomed: nothing of it is committed, so the body does not end well"
+_DISCARDED: Final = (
+    "the session was removed before its writes were committed: call transaction.commit() before remove(), "
+    "or leave remove() out, the session ends with its stream"
+)

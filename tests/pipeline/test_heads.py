@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import pytest
+
+from millstream.errors import HeadAlreadySent, HTTPError
+from millstream.pipeline.heads import problem_head, stream_head, whole_head
+from millstream.protocol.ports import Head
+from millstream.web.response import Response
+
+
+def said(status: int = 200, **headers: str) -> Response:
+    response = Response()
+    response.status = status
+    for name, value in headers.items():
+        response.headers[name.replace("_", "-")] = value
+    return response
+
+
+def whole(response: Response, status: int | None = None, content_type: str | None = "text/html") -> Head:
+    return whole_head(response, status, content_type, 5, "GET", negotiated=False)
+
+
+def test_a_stream_tells_proxies_to_let_it_pass() -> None:
+    head = stream_head(said(), "text/csv", "GET", negotiated=False)
+    assert dict(head.headers) == {
+        "content-type": "text/csv",
+        "cache-control": "no-store, no-transform",
+        "x-accel-buffering": "no",
+    }
+
+
+def test_what_the_author_says_goes_before_what_the_house_adds() -> None:
+    author = said(201, content_type="text/tab-separated-values", cache_control="max-age=60", x_mine="1")
+    head = stream_head(author, "text/csv", "GET", negotiated=False)
+    assert head.status == 201
+    assert head.headers["content-type"] == "text/tab-separated-values"
+    assert head.headers["cache-control"] == "max-age=60"
+    assert head.headers["x-mine"] == "1"
+
+
+def test_every_cookie_of_the_author_leaves() -> None:
+    author = said()
+    author.set_cookie("a", "1")
+    author.set_cookie("b", "2")
+    assert len(stream_head(author, "text/csv", "GET", negotiated=False).headers.getlist("set-cookie")) == 2
+
+
+@pytest.mark.parametrize("make", ["stream", "whole"])
+def test_an_answer_that_was_negotiated_says_by_what(make: str) -> None:
+    author = said(vary="Cookie")
+    head = (
+        stream_head(author, "text/csv", "GET", negotiated=True)
+        if make == "stream"
+        else whole_head(author, None, "text/csv", 5, "GET", negotiated=True)
+    )
+    assert head.headers["vary"] == "Cookie, Accept"
+
+
+@pytest.mark.parametrize("make", ["stream", "whole"])
+def test_once_there_is_a_head_the_author_cannot_change_it(make: str) -> None:
+    author = said()
+    head = stream_head(author, "text/csv", "GET", negotiated=False) if make == "stream" else whole(author)
+    head.headers["x-house"] = "1"
+    with pytest.raises(HeadAlreadySent):
+        author.status = 404
+    assert "x-house" not in author.headers
+
+
+def test_a_whole_body_tells_its_length_and_may_be_cached() -> None:
+    assert dict(whole(said()).headers) == {"content-type": "text/html", "content-length": "5"}
+
+
+def test_a_length_the_author_told_gives_way_to_the_true_one() -> None:
+    assert whole(said(content_length="99")).headers["content-length"] == "5"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_without_a_body_tells_no_length(status: int) -> None:
+    assert dict(whole(said(), status, None).headers) == {}
+
+
+@pytest.mark.parametrize(
+    ("authors", "results", "sent"),
+    [
+        (200, None, 200),
+        (200, 204, 204),
+        (202, None, 202),
+        (202, 204, 202),
+        (200, 303, 303),
+        (201, 303, 303),
+        (404, 304, 304),
+    ],
+)
+def test_the_author_says_the_status_unless_it_leads_elsewhere(
+    authors: int, results: int | None, sent: int
+) -> None:
+    assert whole(said(authors), results).status == sent
+
+
+def test_a_problem_tells_what_its_error_does_and_that_accept_chose_its_form() -> None:
+    error = HTTPError(405, headers={"Allow": "GET", "Content-Type": "text/csv"})
+    head = problem_head(error, "application/problem+json", 7, "POST")
+    assert head.status == HTTPStatus.METHOD_NOT_ALLOWED
+    assert dict(head.headers) == {
+        "allow": "GET",
+        "content-type": "application/problem+json",
+        "content-length": "7",
+        "vary": "Accept",
+    }
+
+
+def test_a_problem_without_a_body_describes_none() -> None:
+    assert dict(problem_head(HTTPError(304), "text/html", 7, "GET").headers) == {"vary": "Accept"}
