@@ -393,7 +393,7 @@ class Refusing(TGController):
         yield n
 
     @expose()
-    def leave(self) -> None:
+    def leave(self, **_kwargs: Any) -> None:
         response.status = 201
         response.set_cookie("seen", "action")
         redirect("/there", status=303)
@@ -506,7 +506,8 @@ async def test_what_will_not_be_streamed_because_a_hook_failed_is_closed() -> No
         assert root.opened.closed
         assert (await client.get("/feed?break=1")).status == 500
         assert next(root.kept, None) is None
-        assert book.ends == [(State.FAILED, Reason.FAILED)] * 2
+        assert (await client.get("/leave?break=1")).status == 500
+        assert book.ends == [(State.FAILED, Reason.FAILED)] * 3
 
 
 # Ends after the first item

@@ -60,9 +60,17 @@ def test_every_state_is_reached() -> None:
     assert {State.WAITING, *(after for path in PATHS for _, _, after in path)} == set(State)
 
 
-def test_every_row_lies_on_a_path_or_stays_where_it_is() -> None:
+def test_every_row_lies_on_a_path_stays_where_it_is_or_starts_over() -> None:
     walked = {step for path in PATHS for step in path}
-    assert {row for row in ROWS if row not in walked} == {row for row in ROWS if row[0] is row[2]}
+    assert {row for row in ROWS if row not in walked} == {
+        row for row in ROWS if row[0] is row[2] or row[1] is Event.REPEATED
+    }
+
+
+def test_an_answer_starts_over_at_the_beginning_and_never_after_its_commit_or_without_its_client() -> None:
+    repeated = [(state, after) for state, event, after in ROWS if event is Event.REPEATED]
+    assert {after for _, after in repeated} == {State.WAITING}
+    assert {state for state, _ in repeated} == {State.WAITING, State.SETTLING}
 
 
 def test_every_event_is_known_somewhere() -> None:

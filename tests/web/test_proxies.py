@@ -123,3 +123,8 @@ def test_a_template_context_can_be_copied() -> None:
     context = TemplateContext()
     context.title = "Orders"
     assert copy.copy(context).title == "Orders"
+
+
+def test_the_current_object_of_a_template_context_is_itself() -> None:
+    context = TemplateContext()
+    assert context._current_obj() is context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import time
 from typing import Any, Final
@@ -47,7 +48,7 @@ def async_engine(url: URL, options: dict[str, Any]) -> AsyncEngine:
     """
     url = _with_driver(url, "psycopg_async", "aiosqlite")
     try:
-        engine = create_async_engine(url, **_defaults(url) | options)
+        engine = create_async_engine(url, **_async_defaults(url) | options)
     except (ArgumentError, NoSuchModuleError, TypeError) as wrong:
         raise _unusable(url, wrong) from wrong
     _furnish(engine.sync_engine)
@@ -92,6 +93,30 @@ def _defaults(url: URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": BUSY_SECONDS}
     return options
+
+
+def _async_defaults(url: URL) -> dict[str, Any]:
+    options = _defaults(url)
+    if url.drivername == "sqlite+aiosqlite":
+        options["connect_args"]["async_creator_fn"] = _connect_aiosqlite
+    return options
+
+
+async def _connect_aiosqlite(*arguments: Any, **options: Any) -> Any:
+    """Connect, or not at all: a client that leaves meanwhile must not leave a connection nobody closes.
+
+    aiosqlite opens the file on a thread, and forgets what comes of it when the wait is cancelled.
+    """
+    import aiosqlite  # noqa: PLC0415  only who uses it needs it
+
+    connection = aiosqlite.connect(*arguments, **options)
+    connection._thread.daemon = True  # noqa: SLF001  as SQLAlchemy does where it makes the connection
+    opening = asyncio.ensure_future(connection)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(lambda done: done.cancelled() or done.exception() or connection.stop())
+        raise
 
 
 def _furnish(engine: Engine) -> None:

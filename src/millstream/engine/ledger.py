@@ -27,7 +27,7 @@ class Ledger:
     @property
     def live(self) -> tuple[Statistics, ...]:
         """What every open stream has done until now, oldest first."""
-        return tuple(stream.statistics for stream in self._streams.values())
+        return tuple(stream.statistics for stream in list(self._streams.values()))  # asked from any thread
 
     def __len__(self) -> int:
         return len(self._streams)
