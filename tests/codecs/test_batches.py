@@ -51,11 +51,24 @@ MAKERS: list[Callable[[], Codec]] = [
     lambda: Csv(action="a", charset="utf-8", header=False),
     lambda: Csv(action="a", charset="utf-8", fields=["d", "id", 'quo"ted', "na\u00efve", "more"]),
     lambda: Csv(action="a", charset="utf-8", fields=COLUMNS),
+    lambda: Csv(action="a", charset="utf-8", delimiter="."),
+    lambda: Csv(action="a", charset="utf-8", delimiter="\\"),
     lambda: Json(action="a", charset="utf-8"),
     lambda: Ndjson(action="a", charset="utf-8"),
     lambda: Sse(action="a", charset="utf-8"),
 ]
-NAMES = ["csv", "guarded", "headless", "other fields", "same fields", "json", "ndjson", "sse"]
+NAMES = [
+    "csv",
+    "guarded",
+    "headless",
+    "other fields",
+    "same fields",
+    "dots",
+    "backslashes",
+    "json",
+    "ndjson",
+    "sse",
+]
 
 
 def one_by_one(codec: Codec, rows: Sequence[tuple[Any, ...]]) -> bytes:
@@ -102,10 +115,17 @@ def test_a_column_of_one_kind_of_text_is_what_its_cells_are() -> None:
     assert batch == b"".join(single.item(dict(zip(names, row, strict=True))) for row in rows)
 
 
-@pytest.mark.parametrize("make", MAKERS[5:7], ids=NAMES[5:7])
+@pytest.mark.parametrize("make", MAKERS[7:9], ids=NAMES[7:9])
 def test_a_raw_value_with_a_line_break_does_not_break_a_line(make: Callable[[], Codec]) -> None:
     rows = [(1, msgspec.Raw(b'{"x":\n1}'), None, None), (2, None, None, None)]
     assert by_batches(make(), rows, 2) == one_by_one(make(), rows)
+
+
+@given(st.lists(st.one_of(st.none(), st.text(), st.integers())))
+def test_a_table_of_one_column_is_what_its_rows_are(cells: list[Any]) -> None:
+    single = Csv(action="a", charset="utf-8")
+    expected = b"".join(single.item({"x": each}) for each in cells) or b"x\r\n"
+    assert Csv(action="a", charset="utf-8").rows(("x",))([(each,) for each in cells]) == expected
 
 
 def test_a_table_without_rows_has_a_header() -> None:

@@ -293,3 +293,59 @@ async def test_the_asynchronous_session_gives_back_as_well(root: Root) -> None:
         reply = await client.get("/twin")
     seen = [line.decode().strip('"') for line in reply.body.splitlines()]
     assert seen == ["name 1", "out: 0", "null", "out: 0", "new", "out: 1"]
+
+
+class Streams(TGController):
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @expose("ndjson")
+    async def read(self) -> AsyncIterator[Any]:
+        """A cursor on the server, read over several items."""
+        pool: Any = self.database.async_engine.pool
+        names = select(Author.name).order_by(Author.id).execution_options(yield_per=1)
+        async for name in await self.database.async_session.stream_scalars(names):
+            yield name
+            yield f"out: {pool.checkedout()}"
+        yield "end"
+        yield f"out: {pool.checkedout()}"
+
+    @expose("ndjson")
+    async def drop(self) -> AsyncIterator[Any]:
+        """One that is left behind after its first row."""
+        pool: Any = self.database.async_engine.pool
+        names = select(Author.name).order_by(Author.id).execution_options(yield_per=1)
+        result = await self.database.async_session.stream_scalars(names)
+        yield await anext(aiter(result))
+        yield f"out: {pool.checkedout()}"
+        del result
+        yield "left"
+        yield f"out: {pool.checkedout()}"
+
+    @expose("ndjson")
+    def many(self) -> Iterator[Any]:
+        """More results in one step than are remembered, the first of them unread."""
+        session = self.database.session
+        names = select(Author.name).order_by(Author.id).execution_options(yield_per=1)
+        first = session.scalars(names)
+        next(first)
+        for _ in range(100):
+            session.scalar(select(Author.name))
+        yield len(session().lease._results) < 40
+        yield next(first)
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("/read", ["name 1", "out: 1", "name 2", "out: 1", "name 3", "out: 1", "end", "out: 0"]),
+        ("/drop", ["name 1", "out: 1", "left", "out: 0"]),
+        ("/many", ["true", "name 2"]),
+    ],
+)
+async def test_a_cursor_on_the_server_keeps_its_connection_as_long_as_it_is_read(
+    root: Root, path: str, seen: list[str]
+) -> None:
+    async with Client(Millstream(Streams(root.database), participants=[root.database])) as client:
+        reply = await client.get(path)
+    assert [line.decode().strip('"') for line in reply.body.splitlines()] == seen

@@ -1,4 +1,4 @@
-"""What the engine's tests share: a wire in memory, units of work that note their steps, and a clock that jumps."""
+"""What the engine's tests share: a wire in memory, units that note their steps, and a clock that jumps."""
 
 from __future__ import annotations
 

@@ -94,7 +94,8 @@ async def living(
         scope = await begun(life.stream, *units)
         source = source_of(producer)
         assert source is not None
-        body = Body(source, encoder or raw(), lambda: life.make_head(), transforms, item_hooks)
+        make_head = lambda: life.make_head()  # noqa: E731, PLW0108  a test may change it meanwhile
+        body = Body(source, encoder or raw(), make_head, transforms, item_hooks)
 
         async def run() -> None:
             life.delivery = Delivery(body, scope, life.wire, Settings(**limits))
@@ -115,7 +116,7 @@ async def living(
 
 
 def steps(kind: str, *script: Any, log: list[str] | None = None) -> Any:
-    """A producer of either kind: yields what it is given, calls what can be called, raises what can be raised."""
+    """A producer of either kind: yields what it is given, calls what can be called, raises errors."""
     noted = [] if log is None else log
 
     def step(each: Any) -> Any:
@@ -461,7 +462,7 @@ async def test_a_sign_of_life_that_a_transform_keeps_to_itself_is_not_sent() -> 
 async def test_a_sign_of_life_the_client_does_not_read_is_waited_for(rest: list[str]) -> None:
     """By the next item, or by the end: never are two writes under way (the wire would say so)."""
     late = steps("async", "a", lambda: asyncio.sleep(20), *rest)
-    limits = {"keep_alive": 15.0, "min_rate": None}
+    limits: dict[str, Any] = {"keep_alive": 15.0, "min_rate": None}
     async with living(late, encoder=Ndjson(action="", charset="utf-8"), **limits) as life:
         await life.started()
         life.wire.stall()
@@ -502,7 +503,7 @@ async def test_a_silent_settlement_is_broken_by_signs_of_life_too() -> None:
 
 @instantly
 async def test_the_end_waits_for_a_sign_of_life_that_is_under_way() -> None:
-    limits = {"keep_alive": 15.0, "min_rate": None}
+    limits: dict[str, Any] = {"keep_alive": 15.0, "min_rate": None}
     encoder = Ndjson(action="", charset="utf-8")
     async with living(steps("async", "a"), Slow("u", []), encoder=encoder, **limits) as life:
         await life.started()
@@ -537,7 +538,7 @@ async def test_a_sign_of_life_that_fails_is_logged_and_the_stream_goes_on(
 )
 @instantly
 async def test_a_limit_ends_it_where_its_producer_waits(
-    limits: dict[str, float], seconds: float, reason: Reason
+    limits: dict[str, Any], seconds: float, reason: Reason
 ) -> None:
     log: list[str] = []
     before = asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
@@ -185,7 +186,7 @@ async def test_an_item_arrives_before_the_next_exists() -> None:
     async with driving(producer()) as run:
         task = asyncio.create_task(run.drive.run())
         for number in range(1, 4):
-            await soon(lambda number=number: len(run.body) == number)
+            await soon(partial(_has_come, run, number))
             gate.set()
         await task
 
@@ -277,8 +278,13 @@ async def test_a_producer_at_the_high_water_mark_is_woken_by_its_end() -> None:
     assert log == ["closed"]
 
 
+def _has_come(run: Any, size: int) -> bool:
+    return len(run.body) == size
+
+
 async def test_a_producer_in_a_sleep_is_woken_by_its_end() -> None:
-    log, runs = Log(), []
+    log = Log()
+    runs: list[Any] = []
 
     def producer() -> Iterator[bytes]:
         try:
@@ -323,7 +329,8 @@ async def test_a_producer_that_ends_itself_early_ends_at_its_next_step() -> None
 
 
 async def test_a_producer_that_swallows_its_interruption_gets_no_further() -> None:
-    log, runs = Log(), []
+    log = Log()
+    runs: list[Any] = []
 
     def producer() -> Iterator[bytes]:
         while True:

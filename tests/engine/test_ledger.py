@@ -123,7 +123,11 @@ async def test_a_stream_that_does_not_end_by_itself_is_shut_down_and_then_waited
     ledger = Ledger(Settings(drain_timeout=10, close_timeout=5))
     loop = asyncio.get_running_loop()
     (stream,) = await entered(ledger, "a")
-    stream.on_interrupt = lambda: None if loop.call_later(2, ledger.leave, stream) else None
+
+    def end_late() -> None:
+        loop.call_later(2, ledger.leave, stream)
+
+    stream.on_interrupt = end_late
     before = loop.time()
     await ledger.drain()
     assert stream.reason is Reason.SHUTDOWN

@@ -66,7 +66,7 @@ async def test_a_coroutine_that_synchronous_code_made_is_awaited_in_the_task() -
         return thread()
 
     scope = await opened()
-    assert await scope.call(lambda: name()) == MAIN
+    assert await scope.call(lambda made=name: made()) == MAIN
     await scope.close()
 
 

@@ -23,7 +23,7 @@ async def call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> An
 def three(log: list[str], fails: dict[str, str], *, error: BaseException | None = None) -> list[UnitOfWork]:
     """Units a, b and c; each fails at the step that is named, if one is; b is asynchronous."""
     kinds = {"a": Unit, "b": AsyncUnit, "c": Unit}
-    return [kinds[name](name, log, fails.get(name, ""), error=error) for name in NAMES]  # type: ignore[misc]  # steps may be async
+    return [kinds[name](name, log, fails.get(name, ""), error=error) for name in NAMES]
 
 
 def steps(step: str, names: str = NAMES) -> list[str]:

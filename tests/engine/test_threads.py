@@ -62,7 +62,8 @@ async def test_what_would_mean_something_else_to_a_coroutine_is_wrapped(error: B
 
 
 async def test_a_task_that_is_cancelled_learns_of_it_when_the_job_is_done_and_not_before() -> None:
-    lane, gate, ended = Lanes(1).borrow(""), threading.Event(), []
+    lane, gate = Lanes(1).borrow(""), threading.Event()
+    ended: list[bool] = []
 
     async def wait() -> None:
         try:
@@ -92,17 +93,16 @@ async def test_a_failure_of_a_job_whose_task_was_cancelled_is_not_lost_in_a_log(
         gate.wait()
         raise ValueError
 
-    async def wait() -> None:
+    async def wait(result: threads.ThreadResult) -> None:
         await result
 
-    result = lane.submit(job)
-    waiting = asyncio.create_task(wait())
+    waiting = asyncio.create_task(wait(lane.submit(job)))
     await asyncio.sleep(0)
     waiting.cancel()
     gate.set()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    del result
+    del waiting
     lane.release()
     assert "never retrieved" not in caplog.text
 
@@ -232,7 +232,13 @@ async def test_a_thread_that_is_lent_stays_however_long_it_has_nothing_to_do(
     lane = lanes.borrow("a")
     asked = threading.Event()
     forget = lanes.forget
-    monkeypatch.setattr(lanes, "forget", lambda each: (forget(each), asked.set())[0])
+
+    def noted(each: threads.Lane) -> bool:
+        forgotten = forget(each)
+        asked.set()
+        return forgotten
+
+    monkeypatch.setattr(lanes, "forget", noted)
     await soon(asked.is_set)
     assert await lane.submit(lambda: "here") == "here"
     lane.release()

@@ -90,7 +90,8 @@ async def test_a_new_stream_begins_a_new_watch() -> None:
         thread = watch._thread
         assert thread is not None
         watch.leave()
-        await soon(lambda thread=thread: not thread.is_alive())
+        await asyncio.to_thread(thread.join, PATIENCE)
+        assert not thread.is_alive()
 
 
 def test_the_watch_ends_with_its_loop() -> None:
@@ -111,7 +112,7 @@ async def test_a_watch_may_end_while_the_loop_is_blocked() -> None:
     watch.enter()
     thread = watch._thread
     assert thread is not None
-    time.sleep(3 * THRESHOLD)
+    time.sleep(3 * THRESHOLD)  # noqa: ASYNC251  to block the loop is what this is about
     watch.leave()
     thread.join(PATIENCE)  # the loop answers nothing meanwhile
     assert not thread.is_alive()

@@ -136,10 +136,10 @@ async def test_the_body_is_read_whole_and_in_order_while_the_watch_goes_on() -> 
 async def whole(connection: Connection) -> bytes:
     body = b""
     while True:
-        message = await connection.receive()
+        message: dict[str, Any] = dict(await connection.receive())
         if message["type"] != "http.request":
             return body + b" and left"
-        body += message["body"]
+        body += bytes(message["body"])
         if not message["more_body"]:
             return body
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-
 import pytest
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message
+from tests.engine.conftest import AsyncUnit, begun
 
 from millstream.engine.stream import Stream
 from millstream.errors import HTTPError
@@ -11,7 +11,6 @@ from millstream.gateways.asgi import Connection
 from millstream.pipeline.foreign import deliver_foreign
 from millstream.protocol.events import Reason
 from millstream.protocol.lifecycle import State
-from tests.engine.conftest import AsyncUnit, begun
 
 
 class Wired:

@@ -655,7 +655,7 @@ class Waiting(TGController):
     ("settings", "status"), [({"max_streams": 1}, 503), ({"max_streams_per_client": 1}, 429)]
 )
 async def test_one_stream_too_many_is_refused_and_what_it_would_have_sent_is_closed(
-    settings: dict[str, int], status: int
+    settings: dict[str, Any], status: int
 ) -> None:
     root = Waiting()
     async with visiting(root, **settings) as client, client.stream("GET", "/feed") as first:
@@ -833,7 +833,7 @@ async def called(
         "headers": [],
         "client": ("10.0.0.7", 1),
     }
-    return asyncio.create_task(app(scope, received, send))  # type: ignore[arg-type]  # it is a coroutine
+    return asyncio.create_task(app(scope, received, send))
 
 
 SENT = threading.Event()
@@ -1104,7 +1104,7 @@ async def test_a_request_keeps_nothing_alive_after_its_end() -> None:
             held = Held()
             tmpl_context.held = held
             yield 1
-            assert held
+            assert held is tmpl_context.held
 
     async with visiting(Root) as client:
         for _ in range(3):

@@ -23,7 +23,7 @@ from millstream.pipeline.plans import Offer
 
 def offered(codec: type[Any] = Raw, content_type: str = "text/html; charset=utf-8", **more: Any) -> Offer:
     return Offer(
-        **{  # type: ignore[arg-type]  # a test says only what matters to it
+        **{
             "media_type": content_type.partition(";")[0],
             "content_type": content_type,
             "extensions": frozenset(),

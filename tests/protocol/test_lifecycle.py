@@ -19,7 +19,7 @@ Path = tuple[tuple[State, Event, State], ...]
 
 
 def paths(state: State = State.WAITING, walked: Path = ()) -> Iterator[Path]:
-    """Every way through the table that comes to no state twice: all that can happen, but for waiting about."""
+    """Every way through the table that comes to no state twice: all but waiting about."""
     onward = [row for row in ROWS if row[0] is state and row[2] not in {state, *(step[0] for step in walked)}]
     if not onward:
         yield walked

@@ -282,10 +282,14 @@ async def test_a_client_that_leaves_while_it_sends_is_told_apart_from_one_that_s
 ) -> None:
     request = posted(kind, b"a", b"b")
     request.scope["headers"] = [*request.scope["headers"]]
-    leave = [{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}]
+    leave: list[Message] = [
+        {"type": "http.request", "body": b"a", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
 
     async def receive() -> Message:
-        return leave.pop(0)
+        message: Message = leave.pop(0)
+        return message
 
     request._receive = receive
     with pytest.raises(ClientDisconnect):

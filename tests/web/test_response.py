@@ -93,7 +93,7 @@ def test_a_header_that_would_forge_another_is_refused(
     change: Callable[[Response, str], Any], text: str
 ) -> None:
     response = Response()
-    with pytest.raises(ValueError, match="line break or NUL|Control characters"):
+    with pytest.raises(ValueError, match=r"line break or NUL|Control characters"):
         change(response, text)
     assert response.raw_headers == []
 

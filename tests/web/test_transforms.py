@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ def passed(
 
 def cut(page: bytes, at: list[int]) -> list[bytes]:
     places = [0, *sorted(place % (len(page) + 1) for place in at), len(page)]
-    return [page[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [page[start:end] for start, end in pairwise(places)]
 
 
 @given(st.lists(st.integers(0, 100)), st.sampled_from([b"</body>", b"</BODY>", b"</Body>"]))

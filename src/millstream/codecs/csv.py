@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
-from io import StringIO
 from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 
 from millstream.codecs.base import Codec, text_encoder
+from millstream.codecs.columns import LINE_END, lines_of_batches
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.rows import Readers, checked_fields
-from millstream.codecs.values import AS_IT_IS, Cell, cell, cells_of
+from millstream.codecs.values import AS_IT_IS, Cell, cell
 from millstream.errors import ConfigurationError
 
 
@@ -66,7 +66,7 @@ class Csv(Codec):
         self._guards = guard_formulas
         sink = SimpleNamespace(write=self._encode)
         self._write: Callable[[list[Cell]], bytes] = csv.writer(
-            sink, delimiter=delimiter, lineterminator="\r\n"
+            sink, delimiter=delimiter, lineterminator=LINE_END
         ).writerow
         try:
             self._opening = self._open(self._fields) if self._fields else b""
@@ -98,24 +98,18 @@ class Csv(Codec):
             return super().rows(columns)
         opening = b"" if self._fields else self._open(columns)
         one_by_one = super().rows(columns)
+        lines = lines_of_batches(len(columns), self._delimiter, _guarded if self._guards else None)
 
         def encode(batch: Sequence[Sequence[Any]]) -> bytes:
             nonlocal opening
             try:
-                table = zip(*[self._column(column) for column in zip(*batch, strict=True)], strict=True)
-                text = StringIO(newline="")
-                csv.writer(text, delimiter=self._delimiter, lineterminator="\r\n").writerows(table)
-                data = self._encode(text.getvalue()) if batch else b""
+                data = self._encode(lines(batch)) if batch else b""
             except UNWRITABLE:
                 data = one_by_one(batch)  # one of them cannot be written: this finds which
             data, opening = opening + data, b""
             return data
 
         return encode
-
-    def _column(self, column: Sequence[Any]) -> Sequence[Cell]:
-        cells = cells_of(column)
-        return [_guarded(each) for each in cells] if self._guards else cells
 
     def _open(self, fields: tuple[str, ...]) -> bytes:
         """Settle the columns and return the line that names them, if any."""

@@ -35,9 +35,9 @@ class JoinedSession(LeasedSession):
         self.joined: _Joined | None = None
 
     @property
-    def marked(self) -> bool:
-        """Whether `zope.sqlalchemy.mark_changed` was called."""
-        return bool(_SESSION_STATE.get(self) == STATUS_CHANGED)
+    def has_changes(self) -> bool:
+        """Also whether `zope.sqlalchemy.mark_changed` was called."""
+        return super().has_changes or _SESSION_STATE.get(self) == STATUS_CHANGED
 
 
 class _Joined(SessionDataManager):  # type: ignore[misc]  # the base has no annotations
@@ -68,7 +68,7 @@ class _Joined(SessionDataManager):  # type: ignore[misc]  # the base has no anno
     def commit(self, trans: Any) -> None:
         """End here when nothing was written, or nothing may be."""
         session = self.session
-        if session is not None and (session.lease.read_only or not (session.marked or session.lease.wrote)):
+        if session is not None and (session.lease.read_only or not session.has_written):
             self._finish("aborted" if session.lease.read_only else "no work")
         del trans
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import event, text
@@ -59,15 +60,14 @@ class Lease:
         driver = _driver_connection(self.connection)
         return driver is not None and _is_in_error(driver)
 
-    def why_kept(self, session: LeasedSession) -> str:
-        """What the connection is needed for at this moment; empty when for nothing."""
-        if session.in_nested_transaction():
-            return "a savepoint is open"
-        if self.effect is Effect.WRITES or session.marked or session.new or session.dirty or session.deleted:
-            return "a write is not committed"
-        if self._results and self._unread():
-            return "a result has rows left to read"
-        return "a write is not committed" if self.wrote else ""
+    def is_needed(self, session: LeasedSession) -> bool:
+        """Whether the connection is needed now, as far as can be told without asking it."""
+        return (
+            self.effect is Effect.WRITES
+            or session.in_nested_transaction()
+            or session.has_changes
+            or (bool(self._results) and self._unread())
+        )
 
     # Told by the events below
 
@@ -82,7 +82,6 @@ class Lease:
         self.connection = self.since = None
         self.effect = Effect.READS
         self.renewed = True
-        self._results.clear()
 
     def executes(self, statement: str, *, raw: bool) -> None:
         """A statement is about to run; `raw` when it passes the driver without SQLAlchemy knowing it.
@@ -97,25 +96,25 @@ class Lease:
 
     def returned(self, result: CursorResult[Any]) -> None:
         """A statement has run, and its rows can be read."""
+        if self.effect is Effect.WRITES:
+            return  # the connection is kept anyway, until it is settled
+        if len(self._results) >= _MOST_RESULTS:
+            self._results = list(filter(_is_open, self._results))
         self._results.append(result)
 
     def _unread(self) -> bool:
-        """Whether somebody may still read rows; what nobody can reach any more is closed.
+        """Whether somebody may still read rows; a result that nobody can reach any more does not count.
 
-        Results cannot be referred to weakly, so their references are counted: two are ours.
+        Results cannot be referred to weakly, so their references are counted.
         """
-        unread = []
+        self._results = list(filter(_is_open, self._results))
+        return any(count > _OURS_ALONE for count in _references(self._results))
+
+    def close_results(self) -> None:
+        """The connection is about to go back: what was not read to its end will not be."""
         results, self._results = self._results, []
-        while results:
-            result = results.pop()
-            if result.cursor is None:  # read to its end, or closed
-                continue
-            if sys.getrefcount(result) <= _OURS_ALONE:
-                result.close()
-            else:
-                unread.append(result)
-        self._results = unread
-        return bool(unread)
+        for result in filter(_is_open, results):
+            result.close()
 
     def require_writable(self) -> None:
         """Refuse to write where nothing may be written.
@@ -142,10 +141,10 @@ class Lease:
             return Effect.WRITES
 
 
-def release(session: Session) -> None:
+def rest(session: LeasedSession) -> None:
     """End a transaction that holds nothing; the connection goes back, objects stay as they are."""
     transaction = session.get_transaction()
-    if transaction is not None:
+    if transaction is not None and not session.lease.wrote:
         transaction.close()
 
 
@@ -164,9 +163,14 @@ class LeasedSession(Session):
         self.lease = Lease()
 
     @property
-    def marked(self) -> bool:
-        """Whether somebody said that it has changed something we cannot see."""
-        return False
+    def has_changes(self) -> bool:
+        """Whether there is something to flush, or somebody said so."""
+        return bool(self.new or self.dirty or self.deleted)
+
+    @property
+    def has_written(self) -> bool:
+        """Whether anything would be lost if its transaction ended now; may ask the database."""
+        return self.has_changes or self.lease.wrote
 
 
 @event.listens_for(LeasedSession, "after_begin")
@@ -230,7 +234,18 @@ def _executed(
 
 
 def _checked_in(_driver: Any, record: Any) -> None:
-    record.info.pop(INFO_KEY, None)
+    lease: Lease | None = record.info.pop(INFO_KEY, None)
+    if lease is not None:
+        lease.close_results()
+
+
+def _is_open(result: CursorResult[Any]) -> bool:
+    cursor: Any = result.cursor  # declared as if it were always there
+    return cursor is not None
+
+
+def _references(objects: Sequence[object]) -> list[int]:
+    return [sys.getrefcount(each) for each in objects]
 
 
 def _driver_connection(connection: Connection | None) -> Any:
@@ -245,6 +260,7 @@ def _is_in_error(driver: Any) -> bool:
     return status is not None and int(status) == _PSYCOPG_INERROR
 
 
-_OURS_ALONE: Final = 2  # the variable and the call's argument
+_MOST_RESULTS: Final = 32  # from here on, those that were read to their end are forgotten
+_OURS_ALONE: Final = _references([object()])[0]  # differs between versions of Python
 _PSYCOPG_INERROR: Final = 3  # libpq's PQTRANS_INERROR
 _HAS_WRITTEN: Final = text("select pg_current_xact_id_if_assigned() is not null")

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from transaction.interfaces import DoomedTransaction  # type: ignore[import-untyped]  # it has no annotations
 
 from millstream.database.joining import JoinedSession, make_ready
-from millstream.database.lease import LeasedSession, release
+from millstream.database.lease import LeasedSession, rest
 from millstream.database.rows import Closable
 
 TEARDOWN: Final = 10.0
@@ -40,7 +40,7 @@ class JoinedUnit:
 
     def discard(self) -> None:
         """Let go of everything on the author's wish."""
-        self._discarded = self._discarded or has_written(self.session)
+        self._discarded = self._discarded or self.session.has_written
         self.session.close()
 
     def prepare(self) -> None:
@@ -49,19 +49,19 @@ class JoinedUnit:
             raise DoomedTransaction(_DISCARDED if self._discarded else _DOOMED)
         make_ready(self.session)
 
-    def commit(self) -> None:  # noqa: D102  the contract stands at the port
+    def commit(self) -> None:
         self._manager.commit()
 
-    def abort(self) -> None:  # noqa: D102  as above
+    def abort(self) -> None:
         self._discarded = False
         self._manager.abort()
 
-    def rest(self) -> None:  # noqa: D102  as above
+    def rest(self) -> None:
         session = self.session
-        if session.lease.since is not None and not session.lease.why_kept(session):
-            release(session)
+        if session.lease.since is not None and not session.lease.is_needed(session):
+            rest(session)
 
-    def close(self) -> None:  # noqa: D102  as above
+    def close(self) -> None:
         try:
             self._manager.abort()
         finally:
@@ -81,7 +81,7 @@ class AsyncUnit:
     async def discard(self) -> None:
         """Let go of everything on the author's wish."""
         await unbroken(self.session.run_sync(self._note_discard))
-        await unbroken(self.session.close())
+        await self._in_time(self.session.close)
 
     async def prepare(self) -> None:
         """See `UnitOfWork`, as for all that follows."""
@@ -90,27 +90,28 @@ class AsyncUnit:
         if self._sync.get_transaction() is not None:
             await unbroken(self.session.run_sync(self._make_ready))
 
-    async def commit(self) -> None:  # noqa: D102  the contract stands at the port
+    async def commit(self) -> None:
         if self._sync.get_transaction() is not None:
             await unbroken(self.session.commit())
 
-    async def abort(self) -> None:  # noqa: D102  as above
+    async def abort(self) -> None:
         self._discarded = False
         if self._sync.get_transaction() is not None:
             await self._in_time(self.session.rollback)
 
-    async def rest(self) -> None:  # noqa: D102  as above
-        if self._sync.lease.since is not None:
-            await unbroken(self.session.run_sync(_rest))
+    async def rest(self) -> None:
+        session = self._sync
+        if session.lease.since is not None and not session.lease.is_needed(session):
+            await unbroken(self.session.run_sync(lambda _: rest(session)))
 
-    async def close(self) -> None:  # noqa: D102  as above
+    async def close(self) -> None:
         try:
             await self._in_time(self.session.close)
         finally:
             self._forget()
 
     def _note_discard(self, _: Any) -> None:
-        self._discarded = self._discarded or has_written(self._sync)
+        self._discarded = self._discarded or self._sync.has_written
 
     def _make_ready(self, _: Any) -> None:
         make_ready(self._sync)
@@ -123,7 +124,7 @@ class AsyncUnit:
             await unbroken(step(), TEARDOWN)
         except TimeoutError:
             _LOG.warning("a database did not answer for %g s: its connection is dropped", TEARDOWN)
-            await unbroken(self.session.invalidate())
+            await unbroken(self.session.invalidate(), TEARDOWN)
 
 
 class ReadersUnit:
@@ -144,29 +145,18 @@ class ReadersUnit:
     def prepare(self) -> None:
         """See `UnitOfWork`, as for all that follows."""
 
-    def commit(self) -> None:  # noqa: D102  the contract stands at the port
+    def commit(self) -> None:
         pass
 
-    def abort(self) -> None:  # noqa: D102  as above
+    def abort(self) -> None:
         pass
 
-    def rest(self) -> None:  # noqa: D102  as above
+    def rest(self) -> None:
         pass
 
-    def close(self) -> None:  # noqa: D102  as above
+    def close(self) -> None:
         while self._readers:
             self._readers.popitem()[1].close()
-
-
-def _rest(session: Any) -> None:
-    """Any, because SQLAlchemy says `Session` where we made a `LeasedSession`."""
-    if not session.lease.why_kept(session):
-        release(session)
-
-
-def has_written(session: LeasedSession) -> bool:
-    """Whether anything would be lost if the session were closed now."""
-    return bool(session.new or session.dirty or session.deleted) or session.marked or session.lease.wrote
 
 
 async def unbroken(step: Awaitable[None], seconds: float | None = None) -> None:

@@ -38,41 +38,41 @@ class Handle:
         return self._stream.id
 
     @property
-    def state(self) -> State:  # noqa: D102  the contract stands at the port
+    def state(self) -> State:
         return self._stream.state
 
     @property
-    def reason(self) -> Reason | None:  # noqa: D102  as above
+    def reason(self) -> Reason | None:
         return self._stream.reason
 
     @property
-    def client_gone(self) -> bool:  # noqa: D102  as above
+    def client_gone(self) -> bool:
         return self._stream.client_gone
 
     @property
-    def read_only(self) -> bool:  # noqa: D102  as above
+    def read_only(self) -> bool:
         return self._scope.read_only
 
     @property
-    def draining(self) -> bool:  # noqa: D102  as above
+    def draining(self) -> bool:
         return self._ledger.draining
 
     @property
-    def statistics(self) -> Statistics:  # noqa: D102  as above
+    def statistics(self) -> Statistics:
         return self._stream.statistics
 
-    def on_end(self, callback: OnEnd) -> OnEnd:  # noqa: D102  as above
+    def on_end(self, callback: OnEnd) -> OnEnd:
         self._stream.callbacks.append(callback)
         return callback
 
-    def stop(self, reason: Reason = Reason.STOPPED) -> bool:  # noqa: D102  as above
+    def stop(self, reason: Reason = Reason.STOPPED) -> bool:
         return self._stream.stop(reason)
 
-    def progress(self, done: float, total: float | None = None, note: str = "") -> Progress:  # noqa: D102  as above
+    def progress(self, done: float, total: float | None = None, note: str = "") -> Progress:
         self._stream.progress = Progress(done, total, note)
         return self._stream.progress
 
-    def sleep(self, seconds: float) -> Awaitable[None]:  # noqa: D102  as above
+    def sleep(self, seconds: float) -> Awaitable[None]:
         if _in_event_loop():
             return self._sleep(seconds) if self._scope.units else asyncio.sleep(seconds)
         if not self._scope.is_here():  # a thread of the author's own
@@ -86,7 +86,7 @@ class Handle:
                 return _DONE
         raise StreamInterrupted
 
-    def commit(self) -> Awaitable[None]:  # noqa: D102  as above
+    def commit(self) -> Awaitable[None]:
         if _in_event_loop():
             return self._scope.commit()
         self._scope.commit_here()

@@ -80,7 +80,7 @@ class Adopts(Protocol):
     """A participant that knows results of its own kind; a query, of a database."""
 
     def adopt(self, result: object, /) -> Iterable[Any] | None:
-        """What to stream for what an action returned; None when it is not ours. The first to answer has it."""
+        """What to stream for what an action returned; None: it is not ours. The first to answer has it."""
         ...
 
 
@@ -138,7 +138,7 @@ class EncodesRows(Protocol):
     """An encoder that takes batches."""
 
     def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
-        """Make the function that encodes the batches of one source; the bytes are those of `item` for each row."""
+        """Make the function that encodes one source's batches; the bytes are those of `item` for each row."""
         ...
 
 
