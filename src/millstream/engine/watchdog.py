@@ -61,7 +61,8 @@ class Watchdog:
                 return
             if not answered.wait(self._threshold):
                 _report(sys._current_frames().get(ident), self._threshold)  # noqa: SLF001  its documented name
-                while not over.is_set() and not answered.wait(self._threshold):
+                # A loop may close between the question and its answer, which then never comes.
+                while not (answered.wait(self._threshold) or over.is_set() or loop.is_closed()):
                     pass
 
 
