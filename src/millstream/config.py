@@ -84,9 +84,7 @@ class Settings:
     high_water: int = _setting(
         256 * KIB, "Bytes a stream may be ahead of its socket.", least=1, per_action=True
     )
-    max_body: int = _setting(
-        16 * MIB, "The longest request body that is read into arguments.", least=0, per_action=True
-    )
+    max_body: int = _setting(16 * MIB, "The longest request body that is read into arguments.", least=0)
     max_streams: int = _setting(20_000, "Open streams in this process; beyond, 503.", least=1)
     max_sync_streams: int = _setting(
         10_000, "Threads for synchronous actions and streams; beyond, 503.", least=1

@@ -384,6 +384,19 @@ async def test_units_close_although_the_request_is_cancelled_meanwhile() -> None
     assert lanes.busy == 0
 
 
+async def test_what_is_given_up_never_lacks_a_thread() -> None:
+    log: list[str] = []
+    lanes = Lanes(1)
+    lane = lanes.borrow("another")
+    scope = await opened(Unit("a", log), lanes=lanes)
+    scope.stream.callbacks.append(lambda *_: log.append("told"))
+    await scope.abort()
+    await scope.close()
+    assert log == ["a.abort", "told", "a.close"]
+    assert lanes.busy == 1
+    lane.release()
+
+
 async def test_a_closed_scope_keeps_nothing_of_its_context() -> None:
     scope = await opened()
     await scope.call(thread)

@@ -194,6 +194,9 @@ async def test_beyond_the_limit_a_client_is_told_to_come_back() -> None:
     lane = lanes.borrow("a")
     with pytest.raises(Overloaded, match="all 1 threads for synchronous actions are busy"):
         lanes.borrow("b")
+    beyond = lanes.borrow("c", beyond_limit=True)
+    assert lanes.busy == 2
+    beyond.release()
     lane.release()
     assert lanes.busy == 0
     lanes.borrow("b").release()

@@ -135,7 +135,7 @@ class Scope:
         """Undo what was not committed, also while the request's task is being cancelled."""
         if self.units:
             with CancelScope(shield=True):
-                await settlement.abort(self.units, self.call)
+                await settlement.abort(self.units, self._call_at_last)
 
     async def close(self) -> None:
         """Give back everything: the last step of a request's way, after the last byte."""
@@ -146,17 +146,23 @@ class Scope:
                         for callback in self.stream.callbacks:
                             await self._tell_end(callback)
                     finally:
-                        await settlement.close(self.units, self.call)
+                        await settlement.close(self.units, self._call_at_last)
         finally:
             if self._lane is not None:
                 self._lane.release()
                 self._lane = None
             self._context = None
 
+    async def _call_at_last(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """The port `Call` for giving up, which must not fail for want of a thread."""
+        if self._lane is None and not inspect.iscoroutinefunction(function):
+            self._lane = self._lanes.borrow(self.stream.route, beyond_limit=True)
+        return await self.call(function, *args)
+
     async def _tell_end(self, callback: Callable[..., Any]) -> None:
         statistics = self.stream.statistics
         try:
-            await self.call(callback, statistics.reason, statistics)
+            await self._call_at_last(callback, statistics.reason, statistics)
         except Exception:  # noqa: BLE001  an author's callback cannot keep the others from being told
             _LOG.exception("%s: an on_end callback failed", self.stream.route)
 

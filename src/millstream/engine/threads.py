@@ -139,13 +139,17 @@ class Lanes:
         """How many threads are lent."""
         return self._busy
 
-    def borrow(self, name: str) -> Lane:
+    def borrow(self, name: str, *, beyond_limit: bool = False) -> Lane:
         """Lend a thread; the one that rested last, for its caches are warm.
+
+        Args:
+            name: of the route it will work for.
+            beyond_limit: for what is to be given up: that frees more than it takes.
 
         Raises:
             Overloaded: when all are lent, or the system gives no more.
         """
-        if self._busy >= self._limit:
+        if self._busy >= self._limit and not beyond_limit:
             raise Overloaded(f"all {self._limit} threads for synchronous actions are busy")
         try:
             lane = self._idle.pop()
