@@ -39,6 +39,9 @@ class Settings:
     debug: bool = _setting(False, "Traceback pages and records, warnings about steps that block the loop.")
     charset: str = _setting("utf-8", "The charset of text.", per_action=True)
     templates: str | None = _setting(None, "The folder of the Jinja2 templates.")
+    compression: bool = _setting(
+        True, "Whether a body is compressed for a client that asks for it.", per_action=True
+    )
 
     first_item_timeout: float = _setting(
         5.0, "How long the head waits for the first item.", least=0, per_action=True
