@@ -19,8 +19,10 @@ from millstream.codecs.json import Json
 from millstream.codecs.ndjson import Ndjson
 from millstream.codecs.sse import Sse
 from millstream.errors import WrongItem
+from millstream.protocol.columns import Column
 
-COLUMNS = ("id", "na\u00efve", 'quo"ted', "d")
+NAMES = ("id", "na\u00efve", 'quo"ted', "d")
+COLUMNS = tuple(map(Column, NAMES))
 
 # None, text with what has to be quoted, numbers that JSON has no word for, and everything a column may hold.
 CELLS = st.one_of(
@@ -50,14 +52,14 @@ MAKERS: list[Callable[[], Codec]] = [
     lambda: Csv(action="a", charset="utf-16", delimiter=";", guard_formulas=True),
     lambda: Csv(action="a", charset="utf-8", header=False),
     lambda: Csv(action="a", charset="utf-8", fields=["d", "id", 'quo"ted', "na\u00efve", "more"]),
-    lambda: Csv(action="a", charset="utf-8", fields=COLUMNS),
+    lambda: Csv(action="a", charset="utf-8", fields=NAMES),
     lambda: Csv(action="a", charset="utf-8", delimiter="."),
     lambda: Csv(action="a", charset="utf-8", delimiter="\\"),
     lambda: Json(action="a", charset="utf-8"),
     lambda: Ndjson(action="a", charset="utf-8"),
     lambda: Sse(action="a", charset="utf-8"),
 ]
-NAMES = [
+IDS = [
     "csv",
     "guarded",
     "headless",
@@ -73,9 +75,7 @@ NAMES = [
 
 def one_by_one(codec: Codec, rows: Sequence[tuple[Any, ...]]) -> bytes:
     return (
-        codec.head()
-        + b"".join(codec.item(dict(zip(COLUMNS, row, strict=True))) for row in rows)
-        + codec.tail()
+        codec.head() + b"".join(codec.item(dict(zip(NAMES, row, strict=True))) for row in rows) + codec.tail()
     )
 
 
@@ -85,7 +85,7 @@ def by_batches(codec: Codec, rows: Sequence[tuple[Any, ...]], size: int) -> byte
     return codec.head() + b"".join(map(encode, batches)) + codec.tail()
 
 
-@pytest.mark.parametrize("make", MAKERS, ids=NAMES)
+@pytest.mark.parametrize("make", MAKERS, ids=IDS)
 @given(rows=ROWS, size=st.integers(1, 4))
 def test_batches_are_byte_for_byte_what_single_rows_are(
     make: Callable[[], Codec], rows: list[tuple[Any, ...]], size: int
@@ -110,12 +110,12 @@ def test_a_column_of_one_kind_of_text_is_what_its_cells_are() -> None:
     ]
     rows = list(zip(*columns, strict=True))
     names = tuple("abcdef")
-    batch = Csv(action="a", charset="utf-8").rows(names)(rows)
+    batch = Csv(action="a", charset="utf-8").rows(tuple(map(Column, names)))(rows)
     single = Csv(action="a", charset="utf-8")
     assert batch == b"".join(single.item(dict(zip(names, row, strict=True))) for row in rows)
 
 
-@pytest.mark.parametrize("make", MAKERS[7:9], ids=NAMES[7:9])
+@pytest.mark.parametrize("make", MAKERS[7:9], ids=IDS[7:9])
 def test_a_raw_value_with_a_line_break_does_not_break_a_line(make: Callable[[], Codec]) -> None:
     rows = [(1, msgspec.Raw(b'{"x":\n1}'), None, None), (2, None, None, None)]
     assert by_batches(make(), rows, 2) == one_by_one(make(), rows)
@@ -125,21 +125,21 @@ def test_a_raw_value_with_a_line_break_does_not_break_a_line(make: Callable[[], 
 def test_a_table_of_one_column_is_what_its_rows_are(cells: list[Any]) -> None:
     single = Csv(action="a", charset="utf-8")
     expected = b"".join(single.item({"x": each}) for each in cells) or b"x\r\n"
-    assert Csv(action="a", charset="utf-8").rows(("x",))([(each,) for each in cells]) == expected
+    assert Csv(action="a", charset="utf-8").rows((Column("x"),))([(each,) for each in cells]) == expected
 
 
 def test_a_table_without_rows_has_a_header() -> None:
-    assert Csv(action="a", charset="utf-8").rows(("id", "name"))([]) == b"id,name\r\n"
-    assert Json(action="a", charset="utf-8").rows(("id", "name"))([]) == b""
+    assert Csv(action="a", charset="utf-8").rows((Column("id"), Column("name")))([]) == b"id,name\r\n"
+    assert Json(action="a", charset="utf-8").rows((Column("id"), Column("name")))([]) == b""
 
 
-@pytest.mark.parametrize("make", MAKERS, ids=NAMES)
+@pytest.mark.parametrize("make", MAKERS, ids=IDS)
 def test_two_columns_of_one_name_are_refused(make: Callable[[], Codec]) -> None:
     with pytest.raises(WrongItem, match="two columns named 'id'"):
-        make().rows(("id", "name", "id"))
+        make().rows(tuple(map(Column, ("id", "name", "id"))))
 
 
-@pytest.mark.parametrize("make", MAKERS, ids=NAMES)
+@pytest.mark.parametrize("make", MAKERS, ids=IDS)
 def test_a_row_that_cannot_be_written_is_named(make: Callable[[], Codec]) -> None:
     with pytest.raises(WrongItem, match="object"):
         make().rows(COLUMNS)([(1, 2, 3, 4), (1, 2, 3, object())])

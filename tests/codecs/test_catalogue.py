@@ -4,13 +4,19 @@ from typing import Any, ClassVar
 
 import pytest
 
+from millstream.codecs.arrow import Arrow
 from millstream.codecs.base import Codec
 from millstream.codecs.catalogue import DEFAULT, Catalogue
 from millstream.codecs.csv import Csv
 from millstream.codecs.json import Json
+from millstream.codecs.multipart import Multipart
 from millstream.codecs.ndjson import Ndjson
+from millstream.codecs.parquet import Parquet
 from millstream.codecs.raw import Raw
 from millstream.codecs.sse import Sse
+from millstream.codecs.xlsx import Xlsx
+from millstream.codecs.xml import Xml
+from millstream.codecs.zip import Zip
 from millstream.errors import ConfigurationError
 
 
@@ -37,6 +43,20 @@ def test_the_default_holds_the_five_formats() -> None:
     ]
 
 
+def test_the_default_holds_the_formats_of_tables() -> None:
+    assert [DEFAULT.by_extension(name) for name in ("arrow", "arrows", "parquet", "xlsx")] == [
+        Arrow,
+        Arrow,
+        Parquet,
+        Xlsx,
+    ]
+
+
+def test_the_default_holds_the_formats_of_documents_and_archives() -> None:
+    assert [DEFAULT.by_extension("xml"), DEFAULT.by_extension("zip")] == [Xml, Zip]
+    assert DEFAULT.by_media_type("multipart/mixed; boundary=x") is DEFAULT["multipart"] is Multipart
+
+
 def test_a_codec_is_found_by_extension_and_media_type() -> None:
     assert DEFAULT.by_extension("CSV") is Csv
     assert DEFAULT.by_extension("jsonl") is DEFAULT.by_extension("ndjson") is Ndjson
@@ -49,8 +69,8 @@ def test_a_name_that_is_no_codec_may_be_a_template() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"no codec 'xml'.* csv, json, ndjson, raw, sse"):
-        DEFAULT["xml"]
+    with pytest.raises(ConfigurationError, match=r"no codec 'exe'.* are arrow, .*csv, .*ndjson, .*xlsx"):
+        DEFAULT["exe"]
 
 
 def test_a_codec_is_added_in_one_line_and_the_default_stays() -> None:

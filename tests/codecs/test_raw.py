@@ -73,5 +73,5 @@ def test_a_released_buffer_is_refused() -> None:
         raw().item(view)
 
 
-def test_text_says_its_charset() -> None:
-    assert raw("latin1").content_type == "text/plain; charset=latin1"
+def test_it_claims_nothing_about_what_the_author_writes() -> None:
+    assert raw("latin1").content_type == "application/octet-stream"

@@ -8,16 +8,17 @@ from typing import Any
 from millstream.codecs.ndjson import Ndjson
 from millstream.engine.batches import batches_of
 from millstream.engine.source import source_of
+from millstream.protocol.columns import Column
 
 
 class Rows:
     def __init__(self) -> None:
-        self.columns: tuple[str, ...] = ()
+        self.columns: tuple[Column, ...] = ()
         self.taken: list[tuple[int, int]] = []
         self.closed = 0
 
     def batches(self) -> Generator[Sequence[Sequence[Any]], None, None]:
-        self.columns = ("x",)  # known with the first batch, and not before
+        self.columns = (Column("x"),)  # known with the first batch, and not before
         yield [(1,), (2,)]
         yield [(3,)]
 

@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Final, get_type_hints
 import msgspec
 
 from millstream.errors import ConfigurationError, WrongItem
+from millstream.protocol.columns import Column
+from millstream.protocol.dialects import Dialect
 from millstream.protocol.events import Reason
 
 
@@ -43,6 +45,8 @@ class Codec(ABC):
     """The items it can carry, in words, for error texts."""
     head_first: bool = False
     keep_alive: bytes = b""
+    columns: tuple[Column, ...] = ()
+    """What is known of the rows before the first is there; empty: nothing."""
 
     def __init__(self, *, action: str, charset: str) -> None:
         self.action = action
@@ -52,6 +56,14 @@ class Codec(ABC):
     def content_type(self) -> str:
         """The value of the Content-Type header."""
         return with_charset(self.media_type, self.charset)
+
+    def declare(self, columns: tuple[Column, ...], /) -> None:
+        """Take in what is known of the rows; before `head`, or not at all.
+
+        Raises:
+            WrongItem: when the format cannot carry such rows.
+        """
+        self.columns = columns
 
     def head(self) -> bytes:
         """Open the body; most formats have nothing to say yet."""
@@ -65,24 +77,38 @@ class Codec(ABC):
             WrongItem: when this codec cannot carry it.
         """
 
-    def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
+    def rows(self, columns: tuple[Column, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
         """Make the function that encodes batches of rows; a format that can do better than row by row does.
 
         Raises:
             WrongItem: when two columns have one name.
         """
-        self.require_distinct(columns)
-        return lambda batch: b"".join([self.item(dict(zip(columns, row, strict=True))) for row in batch])
+        names = self.distinct_names(columns)
+        return lambda batch: b"".join([self.item(dict(zip(names, row, strict=True))) for row in batch])
 
-    def require_distinct(self, columns: tuple[str, ...]) -> None:
-        """Refuse rows that an object or a header could not tell apart.
+    def dialect(self, columns: tuple[Column, ...], /) -> Dialect | None:  # noqa: ARG002  most formats have none
+        """In which dialect a source may write rows by itself; then `framed` takes them instead of `rows`.
+
+        Raises:
+            WrongItem: as `rows`.
+        """
+        return None
+
+    def framed(self, written: bytes, /) -> bytes:
+        """Rows in that dialect, with what the format has before or between them."""
+        return written
+
+    def distinct_names(self, columns: tuple[Column, ...]) -> tuple[str, ...]:
+        """The names of the columns, of which an object or a header has each once.
 
         Raises:
             WrongItem: when two columns have one name.
         """
-        if len(set(columns)) < len(columns):
-            twice = next(name for name in columns if columns.count(name) > 1)
-            raise self.refusal(columns, f"it has two columns named {twice!r}: give one a label of its own")
+        names = tuple(column.name for column in columns)
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise self.refusal(names, f"it has two columns named {twice!r}: give one a label of its own")
+        return names
 
     def tail(self) -> bytes:
         """End the body well."""

@@ -7,12 +7,19 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from millstream.codecs.arrow import Arrow
 from millstream.codecs.base import Codec
 from millstream.codecs.csv import Csv
 from millstream.codecs.json import Json
+from millstream.codecs.multipart import Multipart
 from millstream.codecs.ndjson import Ndjson
+from millstream.codecs.parquet import Parquet
 from millstream.codecs.raw import Raw
 from millstream.codecs.sse import Sse
+from millstream.codecs.text import Text
+from millstream.codecs.xlsx import Xlsx
+from millstream.codecs.xml import Xml
+from millstream.codecs.zip import Zip
 from millstream.errors import ConfigurationError
 
 
@@ -101,5 +108,5 @@ _IN_WORDS: Final = {
     "extensions": "a tuple of words in lower case without the dot",
 }
 
-DEFAULT: Final = Catalogue((Raw, Json, Ndjson, Csv, Sse))
+DEFAULT: Final = Catalogue((Raw, Json, Ndjson, Csv, Text, Xml, Arrow, Parquet, Xlsx, Zip, Multipart, Sse))
 """The codecs every application knows unless it says otherwise."""

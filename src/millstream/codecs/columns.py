@@ -9,11 +9,16 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Sequence
+from datetime import datetime, time
 from decimal import Decimal
 from io import StringIO
+from itertools import chain
+from types import NoneType
 from typing import Any, Final, cast
 
-from millstream.codecs.values import Cell, cells_of
+import msgspec
+
+from millstream.codecs.values import Cell, cell, cells_of
 
 Lines = Callable[[Sequence[Sequence[Any]]], str]
 """The lines of a batch: byte for byte what `csv.writer` makes of its rows, one after the other."""
@@ -31,12 +36,53 @@ def lines_of_batches(width: int, delimiter: str, guard: Guard | None) -> Lines:
     write = _joined(delimiter) if joins else _written(delimiter)
 
     def lines(batch: Sequence[Sequence[Any]]) -> str:
-        columns = [cells_of(column) for column in zip(*batch, strict=True)]
+        columns = [_cells_of(column) for column in transposed(batch)]
         if guard is not None:
             columns = [[guard(each) for each in column] for column in columns]
         return write(columns) if columns else ""
 
     return lines
+
+
+def csv_cell(value: Any) -> Cell:
+    """Turn one value into a cell; a moment as in SQL, everything else as `cell` does.
+
+    Raises:
+        TypeError: as `cell`.
+        ValueError: as `cell`.
+        RecursionError: as `cell`.
+    """
+    found = cell(value)
+    return _as_in_sql(str(found)) if isinstance(value, datetime | time) else found
+
+
+def transposed(batch: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+    """The columns of a batch, in half the time of `zip(*batch)`.
+
+    Raises:
+        ValueError: when the rows differ in length.
+    """
+    width = len(batch[0]) if batch else 0
+    flat = list(chain.from_iterable(batch))
+    if len(flat) != width * len(batch):
+        raise ValueError("the rows of a batch differ in length")
+    return [flat[at::width] for at in range(width)]
+
+
+def _cells_of(column: Sequence[Any]) -> Sequence[Cell]:
+    kinds = set(map(type, column))
+    if not any(issubclass(kind, datetime | time) for kind in kinds):
+        return cells_of(column)
+    if not kinds <= _MOMENTS:
+        return [csv_cell(value) for value in column]
+    texts = msgspec.to_builtins(column)  # one call for all of them, and no text has a line feed
+    return _as_in_sql("\n".join([text or "" for text in texts])).split("\n")
+
+
+def _as_in_sql(texts: str) -> str:
+    """Moments in ISO 8601 as SQL writes them; zeros at the end of a fraction say nothing."""
+    texts = texts.replace("T", " ").replace("Z", "+00:00")
+    return _ZEROS.sub("", texts) if "." in texts else texts
 
 
 def _joined(delimiter: str) -> Callable[[Sequence[Sequence[Cell]]], str]:
@@ -71,6 +117,8 @@ def _written(delimiter: str) -> Callable[[Sequence[Sequence[Cell]]], str]:
     return write
 
 
+_MOMENTS: Final = frozenset({datetime, time, NoneType})
+_ZEROS: Final = re.compile(r"0+(?![0-9])(?<=\.[0-9]{6})")
 _NUMBERS: Final = frozenset({int, float, Decimal})
 _TEXTS: Final = frozenset({str})
 _IN_NUMBERS: Final = frozenset("0123456789+-.eEinfatysNI")  # 1e-05, nan, -inf, Decimal's NaN and Infinity

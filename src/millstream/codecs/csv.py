@@ -1,12 +1,15 @@
 """CSV (RFC 4180): a table with a header row.
 
-The columns are those of `fields`, or of the first row. Rows after it may leave columns out, but not
-bring new ones: the header has left. Cells are written as JSON would say them, without the quotes (dates
-ISO 8601, `true`, base64 for bytes, nested objects as JSON text); None is an empty cell.
+The columns are those of `fields`, those declared, or those of the first row. Rows after it may leave
+columns out, but not bring new ones: the header has left. Cells are written as JSON would say them, without
+the quotes (ISO 8601 for dates, `true`, base64 for bytes, nested objects as JSON text); None is an empty cell.
+Only moments are written as in SQL, `2026-01-02 03:04:05.5`: that is what spreadsheets take for one, and what
+PostgreSQL writes by itself, which is half of what makes its exports fast.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
@@ -14,11 +17,13 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 
 from millstream.codecs.base import Codec, text_encoder
-from millstream.codecs.columns import LINE_END, lines_of_batches
+from millstream.codecs.columns import LINE_END, csv_cell, lines_of_batches
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.rows import Readers, checked_fields
-from millstream.codecs.values import AS_IT_IS, Cell, cell
+from millstream.codecs.values import AS_IT_IS, Cell
 from millstream.errors import ConfigurationError
+from millstream.protocol.columns import Column
+from millstream.protocol.dialects import CsvDialect
 
 
 class Csv(Codec):
@@ -56,7 +61,7 @@ class Csv(Codec):
     ) -> None:
         super().__init__(action=action, charset=charset)
         _check_delimiter(delimiter)
-        self._fields = checked_fields(self.name, fields) or ()
+        self._fields = self._names = checked_fields(self.name, fields) or ()
         self._header = header
         self._readers = Readers(self._fields or None)
         self._cells = _guarded_cells if guard_formulas else _cells
@@ -75,8 +80,23 @@ class Csv(Codec):
                 f"the option 'fields' of the codec 'csv' cannot be written: {error}"
             ) from error
 
+    def declare(self, columns: tuple[Column, ...], /) -> None:
+        """The header leaves at once, unless `fields` has settled it.
+
+        Raises:
+            WrongItem: when the header cannot be written.
+        """
+        super().declare(columns)
+        names = self.distinct_names(columns)
+        if self._fields or not names:
+            return
+        try:
+            self._opening = self._open(names)
+        except ValueError as error:
+            raise self.refusal(names, error) from error
+
     def head(self) -> bytes:
-        """The header row if `fields` told the columns, so that an empty table has one, too."""
+        """The header row if the columns are known, so that an empty table has one, too."""
         return self._opening
 
     def item(self, item: Any, /) -> bytes:
@@ -91,12 +111,12 @@ class Csv(Codec):
         except UNWRITABLE as error:
             raise self.refusal(item, error) from error
 
-    def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
+    def rows(self, columns: tuple[Column, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
         """Batches, converted column by column and written at once."""
-        self.require_distinct(columns)
-        if self._fields and self._fields != columns:
+        names = self.distinct_names(columns)
+        if self._fields and self._fields != names:
             return super().rows(columns)
-        opening = b"" if self._fields else self._open(columns)
+        opening = b"" if self._fields else self._open(names)
         one_by_one = super().rows(columns)
         lines = lines_of_batches(len(columns), self._delimiter, _guarded if self._guards else None)
 
@@ -110,6 +130,23 @@ class Csv(Codec):
             return data
 
         return encode
+
+    def dialect(self, columns: tuple[Column, ...], /) -> CsvDialect | None:
+        """The lines, unless an option makes them something that no database writes."""
+        names = self.distinct_names(columns)
+        is_plain = (
+            not self._guards and self._delimiter in _USUAL and codecs.lookup(self.charset).name == "utf-8"
+        )
+        # A table of one column quotes what is empty.
+        if not is_plain or len(names) == 1 or (self._fields and self._fields != names):
+            return None
+        self._names = names
+        return CsvDialect(self._delimiter)
+
+    def framed(self, written: bytes, /) -> bytes:
+        """The header row goes before the first lines, or stands alone."""
+        opening = b"" if self._fields else self._open(self._names)
+        return opening + written
 
     def _open(self, fields: tuple[str, ...]) -> bytes:
         """Settle the columns and return the line that names them, if any."""
@@ -135,7 +172,7 @@ class Csv(Codec):
 
 
 def _cells(values: Iterable[Any]) -> list[Cell]:
-    return [value if type(value) in AS_IT_IS else cell(value) for value in values]
+    return [value if type(value) in AS_IT_IS else csv_cell(value) for value in values]
 
 
 def _guarded_cells(values: Iterable[Any]) -> list[Cell]:
@@ -156,3 +193,5 @@ def _check_delimiter(delimiter: str) -> None:
 
 # OWASP, "CSV Injection"; the last four are full-width forms that East Asian spreadsheets take for the same.
 _RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_USUAL: Final = ",;\t|"
+"""Delimiters that every program knows to quote."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from millstream.codecs.objects import ObjectCodec
+from millstream.protocol.columns import Column
+from millstream.protocol.dialects import JsonLines
 
 
 class Json(ObjectCodec):
@@ -31,10 +33,10 @@ class Json(ObjectCodec):
     def item(self, item: Any, /) -> bytes:
         """The comma goes before an item: nobody knows yet whether another follows."""
         data = self._separator + self.encode(item)
-        self._separator = b",\n"
+        self._separator = _COMMA
         return data
 
-    def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
+    def rows(self, columns: tuple[Column, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
         """Batches, with the comma between all their objects."""
         lines, one_by_one = self.lines(columns), super().rows(columns)
 
@@ -44,10 +46,22 @@ class Json(ObjectCodec):
                 return one_by_one(batch)
             if not data:
                 return b""
-            opening, self._separator = self._separator, b",\n"
-            return opening + data[:-1].replace(b"\n", b",\n")  # inside texts a line feed is an escape
+            opening, self._separator = self._separator, _COMMA
+            return opening + data[:-1].replace(b"\n", _COMMA)  # inside texts a line feed is an escape
 
         return encode
+
+    def dialect(self, columns: tuple[Column, ...], /) -> JsonLines:
+        """Each object with a comma behind it."""
+        self.distinct_names(columns)
+        return JsonLines(end=_COMMA)
+
+    def framed(self, written: bytes, /) -> bytes:
+        """The comma behind the last object goes before the next."""
+        if not written:
+            return b""
+        opening, self._separator = self._separator, _COMMA
+        return opening + written[: -len(_COMMA)]
 
     def tail(self) -> bytes:
         """The array closes; said by nothing else."""
@@ -56,3 +70,6 @@ class Json(ObjectCodec):
     def document(self, item: Any, /) -> bytes:
         """The JSON text itself, without an array around it."""
         return self.encode(item)
+
+
+_COMMA: Final = b",\n"

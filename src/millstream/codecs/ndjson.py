@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from millstream.codecs.objects import ObjectCodec
 from millstream.codecs.values import last_words
+from millstream.protocol.columns import Column
+from millstream.protocol.dialects import JsonLines
 from millstream.protocol.events import Reason
 
 
@@ -25,7 +27,7 @@ class Ndjson(ObjectCodec):
             line = line.replace(b"\n", b" ")
         return line + b"\n"
 
-    def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
+    def rows(self, columns: tuple[Column, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
         """Batches, a line a row."""
         lines, one_by_one = self.lines(columns), super().rows(columns)
 
@@ -34,6 +36,11 @@ class Ndjson(ObjectCodec):
             return one_by_one(batch) if data is None else data
 
         return encode
+
+    def dialect(self, columns: tuple[Column, ...], /) -> JsonLines:
+        """The lines themselves."""
+        self.distinct_names(columns)
+        return JsonLines()
 
     def failed(self, problem: Mapping[str, Any], /) -> bytes:
         """The problem document (RFC 9457) as the member `error`."""

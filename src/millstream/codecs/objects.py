@@ -10,6 +10,7 @@ import msgspec
 from millstream.codecs.base import Codec
 from millstream.codecs.rows import Readers, checked_fields, row_maker
 from millstream.codecs.values import json_bytes, json_lines
+from millstream.protocol.columns import Column
 
 UNWRITABLE: Final = (TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 """What encoding an item may raise because of the item."""
@@ -43,7 +44,7 @@ class ObjectCodec(Codec):
         except UNWRITABLE as error:
             raise self.refusal(item, error) from error
 
-    def lines(self, columns: tuple[str, ...]) -> Callable[[Sequence[Sequence[Any]]], bytes | None]:
+    def lines(self, columns: tuple[Column, ...]) -> Callable[[Sequence[Sequence[Any]]], bytes | None]:
         """Make the function that encodes a batch of rows: objects, each followed by a line feed.
 
         It returns None when the rows have to go one by one, to find the one that cannot be written.
@@ -51,8 +52,7 @@ class ObjectCodec(Codec):
         Raises:
             WrongItem: when two columns have one name.
         """
-        self.require_distinct(columns)
-        make = row_maker(columns)
+        make = row_maker(self.distinct_names(columns))
 
         def encode(batch: Sequence[Sequence[Any]]) -> bytes | None:
             try:

@@ -11,8 +11,7 @@ class Raw(Codec):
     """`str` in the charset of the stream, buffers as they are."""
 
     name: ClassVar[str] = "raw"
-    media_type: ClassVar[str] = "text/plain"
-    extensions: ClassVar[tuple[str, ...]] = ("txt",)
+    media_type: ClassVar[str] = "application/octet-stream"  # where neither author nor action says more
     takes: ClassVar[str] = "str, bytes, bytearray or memoryview"
 
     def __init__(self, *, action: str, charset: str) -> None:

@@ -5,13 +5,24 @@ Contracts live here: who calls, in which order, what must never fail. Implementa
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
 from starlette.datastructures import MutableHeaders
 
 from millstream.errors import HTTPError
+from millstream.protocol.columns import Column
+from millstream.protocol.dialects import Dialect, Written
 from millstream.protocol.events import Progress, Reason, Statistics
 from millstream.protocol.lifecycle import State
 
@@ -117,8 +128,8 @@ class RowBatches(Protocol):
     Everything is called on the request's thread. Iterating the source instead gives the rows one by one.
     """
 
-    columns: tuple[str, ...]
-    """The names of the cells; known once the first batch is."""
+    columns: tuple[Column, ...]
+    """What the cells are; known once the first batch is."""
 
     def batches(self) -> Generator[Sequence[Sequence[Any]], None, None]:
         """One batch at least, which may be empty."""
@@ -137,8 +148,71 @@ class RowBatches(Protocol):
 class EncodesRows(Protocol):
     """An encoder that takes batches."""
 
-    def rows(self, columns: tuple[str, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
+    def rows(self, columns: tuple[Column, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
         """Make the function that encodes one source's batches; the bytes are those of `item` for each row."""
+        ...
+
+
+@runtime_checkable
+class WritesRows(RowBatches, Protocol):
+    """A source that may write its rows by itself."""
+
+    def written(
+        self, dialect_of: Callable[[tuple[Column, ...]], Dialect | None], /
+    ) -> Generator[Sequence[Sequence[Any]] | Written, None, None]:
+        """As `batches`, but all batches are written ones if the source can write what is wanted, to the byte.
+
+        Args:
+            dialect_of: asked once, when the columns are known; None: in no dialect but the encoder's own.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesWritten(Protocol):
+    """An encoder that takes rows which their source has written."""
+
+    def dialect(self, columns: tuple[Column, ...], /) -> Dialect | None:
+        """What these rows become; None when no dialect says it.
+
+        Raises:
+            WrongItem: when the format cannot carry such rows.
+        """
+        ...
+
+    def framed(self, written: bytes, /) -> bytes:
+        """Rows in that dialect, often none, with what the format has before, between or around them."""
+        ...
+
+
+@runtime_checkable
+class EncodesArrow(Protocol):
+    """An encoder that takes Arrow record batches.
+
+    Any stands for the types of pyarrow, which only who uses it needs.
+    """
+
+    def record_batches(self, schema: Any, /) -> Callable[[Any], bytes]:
+        """Make the function that encodes the record batches of one source, a `pyarrow.Schema` being given."""
+        ...
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """An encoder that holds items back, to encode many at once.
+
+    It lets them go by itself when they are many, and when another item comes after they have waited; only
+    the driver knows that none comes for now.
+    """
+
+    def flush(self) -> bytes:
+        """The producer pauses: what is held, to be sent before whatever `item` returns next; often empty.
+
+        Called between two calls of `item`, never at the same time as one.
+
+        Raises:
+            WrongItem: when something that is held cannot be carried after all.
+        """
         ...
 
 
@@ -206,6 +280,52 @@ class Encoder(Protocol):
 
     def goodbye(self, reason: Reason, /) -> bytes:
         """The last words of a body that we end early: it is broken off, but nothing failed."""
+        ...
+
+
+class Nested(Protocol):
+    """One item that is a stream of its own: a member of an archive, a part of a message.
+
+    Order: `head`, then `pieces` for every chunk of the producer, then `tail`; `head` is called when the
+    producer is already in the hands of whoever will close it, and leaves with the first chunk.
+    """
+
+    @property
+    def producer(self) -> Iterable[Any] | AsyncIterable[Any]:
+        """What yields the chunks; closed by whoever pulls it, in the thread or task that pulled."""
+        ...
+
+    def head(self) -> bytes:
+        """What opens it.
+
+        Raises:
+            WrongItem: when the codec cannot carry it.
+        """
+        ...
+
+    def pieces(self, chunk: Any, /) -> Iterable[bytes]:
+        """One chunk, in pieces none of which is large or long in the making.
+
+        Raises:
+            WrongItem: when the codec cannot carry it.
+        """
+        ...
+
+    def tail(self) -> bytes:
+        """What ends it well."""
+        ...
+
+
+@runtime_checkable
+class Expands(Protocol):
+    """An encoder whose items may be too long to be had as one `bytes`: each is taken apart instead."""
+
+    def expand(self, item: Any, /) -> Nested:
+        """Instead of `item`, for one item at a time.
+
+        Raises:
+            WrongItem: when the codec cannot carry it.
+        """
         ...
 
 
@@ -318,11 +438,18 @@ class StreamHandle(Protocol):
         """Call `callback(reason, statistics)` once, after the last byte and the cleanup; a decorator."""
         ...
 
-    def stop(self, reason: Reason = Reason.STOPPED) -> bool:
-        """End the stream early, on purpose; False when it is settling or has ended.
+    def stop(self, stream_id: str = "", *, reason: Reason = Reason.STOPPED) -> bool:
+        """End a stream of this process early, on purpose: this one, or the one of that name.
 
         May be called from any thread.
+
+        Returns:
+            False when there is none of that name, or it is settling or has ended.
         """
+        ...
+
+    def find(self, stream_id: str) -> Statistics | None:
+        """What an open stream of this process has done until now; None when there is none of that name."""
         ...
 
 

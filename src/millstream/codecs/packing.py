@@ -1,0 +1,137 @@
+"""Packing: rows become Arrow record batches of one schema.
+
+Imports pyarrow, so only whoever was asked for Arrow or Parquet imports this.
+
+Rows are packed slab by slab, so that few of them are held as Python objects and what they weigh is known. The
+schema is settled by what is declared of the columns, or else by a sample of the first rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+
+from millstream.codecs.arrays import UNFIT, Shape
+from millstream.codecs.shapes import is_settled, shape_of
+from millstream.codecs.table import Cells
+from millstream.protocol.columns import Column
+
+SLAB: Final = 256
+"""Rows that are held as Python objects at most, once the sample is complete."""
+
+SLAB_BYTES: Final = 1 << 20
+"""What they may weigh: rows that were heavier make the next slab smaller."""
+
+SAMPLE: Final = 8192
+"""Rows of the sample, unless its text weighs as much as a slab may, or somebody does not want to wait."""
+
+Refuse = Callable[[Cells, int, str], Exception]
+"""Makes the error about a row: its cells, its number, what is wrong."""
+
+
+class Packer:
+    """Rows on their way into record batches.
+
+    Args:
+        columns: what is known of them.
+        refuse: makes the error about a row that does not fit; those before it have been packed by then.
+    """
+
+    def __init__(self, columns: Sequence[Column], refuse: Refuse) -> None:
+        self.rows = 0  # packed and waiting to be taken
+        self.bytes = 0  # their weight
+        self._columns = columns
+        self._refuse = refuse
+        self._shapes: list[Shape] | None = None
+        self._count = 0  # rows ever packed
+        self._loose: list[Cells] = []
+        self._slab = SLAB
+        self._sampled = 0  # the weight of the sample
+        self._batches: list[Any] = []
+
+    @property
+    def schema(self) -> Any:
+        """The `pyarrow.Schema`; asking for it settles it."""
+        shapes = self._settled()
+        return pa.schema([(column.name, s.type) for column, s in zip(self._columns, shapes, strict=True)])
+
+    @property
+    def needs_sample(self) -> bool:
+        """Whether what is declared does not settle the schema."""
+        return not all(map(is_settled, self._columns))
+
+    def add(self, cells: Cells) -> None:
+        """One row more."""
+        self._loose.append(cells)
+        if len(self._loose) >= self._slab and (self._shapes is not None or self._is_sampled()):
+            self.pack()
+
+    def extend(self, rows: Sequence[Cells]) -> None:
+        """A batch of rows more, packed at once."""
+        self._loose.extend(rows)
+        self.pack()
+
+    def pack(self) -> None:
+        """Pack every row, and settle the schema by what is there."""
+        rows, self._loose = self._loose, []
+        if not rows:
+            return
+        shapes, before = self._settled(rows), self.bytes
+        for batch in self._packed(rows, shapes):
+            self.hold(batch)
+            self._count += batch.num_rows
+        weight = (self.bytes - before) // len(rows)
+        self._slab = max(1, min(SLAB, SLAB_BYTES // (weight + 1)))
+
+    def hold(self, batch: Any) -> None:
+        """A record batch that was packed by somebody else, too."""
+        if batch.num_rows:
+            self._batches.append(batch)
+            self.rows += batch.num_rows
+            self.bytes += batch.nbytes
+
+    def take(self) -> list[Any]:
+        """The record batches that wait."""
+        taken, self._batches = self._batches, []
+        self.rows = self.bytes = 0
+        return taken
+
+    def _settled(self, sample: Sequence[Cells] = ()) -> list[Shape]:
+        if self._shapes is None:
+            cells = list(zip(*sample, strict=True)) or [()] * len(self._columns)
+            self._shapes = [shape_of(*each) for each in zip(self._columns, cells, strict=True)]
+        return self._shapes
+
+    def _is_sampled(self) -> bool:
+        """Whether the sample is complete; else it goes on for one more slab."""
+        latest = self._loose[-SLAB:]
+        self._sampled += sum(len(cell) for row in latest for cell in row if isinstance(cell, str | bytes))
+        self._slab += SLAB
+        return self._slab > SAMPLE or self._sampled > SLAB_BYTES or not self.needs_sample
+
+    def _packed(self, rows: Sequence[Cells], shapes: Sequence[Shape]) -> Iterator[Any]:
+        """One batch; or, when a row does not fit, those before it and then its error."""
+        try:
+            arrays = [
+                shape.array(cells) for shape, cells in zip(shapes, zip(*rows, strict=True), strict=True)
+            ]
+            batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        except UNFIT as error:
+            if len(rows) == 1:
+                raise self._refuse(rows[0], self._count + 1, self._why(rows[0], error)) from error
+            half = len(rows) // 2
+            yield from self._packed(rows[:half], shapes)
+            yield from self._packed(rows[half:], shapes)
+        else:
+            yield batch
+
+    def _why(self, row: Cells, error: Exception) -> str:
+        for column, shape, cell in zip(self._columns, self._settled(), row, strict=False):
+            try:
+                shape.array([cell])
+            except UNFIT:
+                kind = type(cell).__qualname__
+                return f"the column {column.name!r} holds a {kind} that does not fit its type {shape.type}"
+        return str(error)

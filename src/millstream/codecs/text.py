@@ -1,0 +1,37 @@
+"""Text, a line an item: for logs, lists, and whoever reads with `curl`, `grep` or a loop over lines.
+
+An item is one line and nothing else, so that whoever counts lines has counted items and no item can pass
+for two. A line end at the end of an item is its own and is not doubled (`yield from file` works); one
+inside is refused. An author who means several lines yields them one by one, or writes `raw`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from millstream.codecs.base import Codec, text_encoder
+
+
+class Text(Codec):
+    """A line of text an item, ended by LF."""
+
+    name: ClassVar[str] = "text"
+    media_type: ClassVar[str] = "text/plain"
+    extensions: ClassVar[tuple[str, ...]] = ("txt",)
+    takes: ClassVar[str] = "str, one line each"
+
+    def __init__(self, *, action: str, charset: str) -> None:
+        super().__init__(action=action, charset=charset)
+        self._encode = text_encoder(charset)
+
+    def item(self, item: Any, /) -> bytes:
+        """One line, whatever is in it."""
+        if not isinstance(item, str):
+            raise self.refusal(item)
+        line = item.removesuffix("\n").removesuffix("\r")
+        if "\n" in line or "\r" in line:
+            raise self.refusal(item, "it has a line end inside")
+        try:
+            return self._encode(line + "\n")
+        except ValueError as error:  # not in the charset
+            raise self.refusal(item, error) from error

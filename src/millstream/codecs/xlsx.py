@@ -1,0 +1,86 @@
+"""XLSX (ECMA-376): a workbook that is written while it grows, in flat memory and without a file.
+
+The libraries that write workbooks keep the rows, or a file of them, until the last one is known, so the
+framing is ours. Nobody can read a workbook before it is complete: truncated, it is no workbook at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+from millstream.codecs.objects import UNWRITABLE
+from millstream.codecs.table import Cells, TableCodec
+from millstream.codecs.workbook import MOST_COLUMNS, Workbook
+from millstream.errors import ConfigurationError
+
+
+class Xlsx(TableCodec):
+    """A sheet of rows; those beyond its limit of 1,048,576 go to further sheets.
+
+    Args:
+        action: the action whose items these are.
+        charset: not asked: text is UTF-8.
+        fields: the columns in order, which also name the cells of plain tuples and lists.
+        header: whether the first row of each sheet names the columns.
+        sheet: the name of the sheet; further ones are numbered.
+
+    Raises:
+        ConfigurationError: when an option cannot be used.
+    """
+
+    name: ClassVar[str] = "xlsx"
+    media_type: ClassVar[str] = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    extensions: ClassVar[tuple[str, ...]] = ("xlsx",)
+
+    def __init__(
+        self,
+        *,
+        action: str,
+        charset: str,
+        fields: Sequence[str] | None = None,
+        header: bool = True,
+        sheet: str = "Sheet",
+    ) -> None:
+        super().__init__(action=action, charset=charset, fields=fields)
+        if not _TITLE.fullmatch(sheet):
+            raise ConfigurationError(
+                f"the option 'sheet' of the codec 'xlsx' is {sheet!r}: it must be a name of 1 to 25 "
+                "characters, without any of []:*?/\\ and not between apostrophes"
+            )
+        self._header = header
+        self._sheet = sheet
+        self._workbook: Workbook | None = None
+
+    def item(self, item: Any, /) -> bytes:
+        """What became ready to leave, which need not be this row yet."""
+        return self._add(self.cells(item), item)
+
+    def batch(self, rows: Sequence[Cells], /) -> bytes:
+        """As many items."""
+        return b"".join([self._add(cells, cells) for cells in rows])
+
+    def tail(self) -> bytes:
+        """The rest, and the list of what is where."""
+        return self._opened().close()
+
+    def _add(self, cells: Cells, item: Any) -> bytes:
+        workbook = self._workbook or self._opened()
+        try:
+            return workbook.add(cells)
+        except UNWRITABLE as error:
+            raise self.refusal(item, f"in row {workbook.rows + 1}, {error}") from error
+
+    def _opened(self) -> Workbook:
+        if self._workbook is None:
+            if len(self.names) > MOST_COLUMNS:
+                raise self.refusal(self.names, f"a sheet has {MOST_COLUMNS} columns at most")
+            try:
+                self._workbook = Workbook(self._sheet, self.names if self._header else (), len(self.names))
+            except UNWRITABLE as error:
+                raise self.refusal(self.names, f"in the header, {error}") from error
+        return self._workbook
+
+
+_TITLE: Final = re.compile(r"(?!')[^\[\]:*?/\\\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]{1,25}(?<!')")

@@ -1,0 +1,55 @@
+"""Dialects: the bytes that rows become, described so exactly that a source may write them by itself.
+
+A database formats its rows faster than anybody who has to take them apart first. Source and codec do not know
+each other: the codec says which dialect it writes, and a source that can write it to the byte does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class CsvDialect:
+    """Lines of a table (RFC 4180) in UTF-8, ended by CR LF and without a header row.
+
+    A cell is quoted only if it holds a quote, a line end or the delimiter. NULL is an empty cell, and so is
+    an empty text. Truth is `true` or `false`, binary is base64, a float is what `repr` and a Decimal what
+    `str` makes of it. A moment is written as in SQL, `2026-01-02 03:04:05.5`, and with `+00:00` behind it if
+    it has a zone.
+    """
+
+    delimiter: str = ","
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLines:
+    """A JSON object a row, with the columns' names for its keys, as msgspec writes it.
+
+    NaN and infinity are null, a Decimal is a number. A source that delivers rows after all may give a Decimal
+    as a `msgspec.Raw` of its digits, which is what becomes of it anyway.
+    """
+
+    end: bytes = b"\n"
+    """What follows each object, also the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatches:
+    """Record batches of pyarrow.
+
+    Integers and floats have the columns' bits, a Decimal is a `decimal128`. Moments count microseconds, in
+    UTC where they have a zone. All columns may hold NULL.
+    """
+
+
+Dialect = CsvDialect | JsonLines | RecordBatches
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Rows that a source has written already."""
+
+    data: Any  # bytes; a `pyarrow.RecordBatch` where these were asked for
+    rows: int
