@@ -3,6 +3,7 @@
 #
 # make check  the checks without the tests       make format   let the formatter and the linter repair
 # make docs   write the generated parts of it    make bench    measure, and write BENCHMARKS.md
+# make soak   minutes of everything at once      make conformance   the public suite for durable streams
 # make clean  remove what was made here          PYTHON=, HOST=, PORT= choose another interpreter or address
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/tools
 
-.PHONY: demo test check lint types layers unit docs bench format clean
+.PHONY: demo test check lint types layers unit docs bench soak conformance format clean
 
 demo: $(INSTALLED)
 	$(BIN)/millstream demo --host $(HOST) --port $(PORT)
@@ -40,8 +41,15 @@ docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py
 
 bench: $(TOOLS)
-	$(BIN)/python benchmarks/items.py
-	$(BIN)/python benchmarks/rows.py
+	$(BIN)/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	$(BIN)/python benchmarks --write
+
+MINUTES ?= 3
+soak: $(TOOLS)
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
+
+conformance: $(TOOLS)
+	$(BIN)/python tests/durable/conformance/run.py
 
 format: $(TOOLS)
 	$(BIN)/ruff format .
@@ -54,7 +62,7 @@ clean:
 # The stamps say what was installed from which pyproject.toml; an editable installation needs no other reason.
 $(INSTALLED): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable ".[demo]"
 	@touch $@
 
 $(TOOLS): pyproject.toml $(INSTALLED)
