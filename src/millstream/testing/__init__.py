@@ -2,12 +2,13 @@
 
 `Client` and `SyncClient` speak to any ASGI application in this process; `serve` and `serve_process` run
 a real server, to which `connect` opens a raw connection; `no_leaks` requires that nothing is left over;
-`check_codec` requires that a codec keeps its contract.
+`check_codec` and `check_log` require that a codec, or a log's engine, keeps its contract.
 """
 
 from millstream.testing.bodies import unfinished
 from millstream.testing.client import Client
 from millstream.testing.contracts import check_codec
+from millstream.testing.durable import check_log
 from millstream.testing.events import EventReader, ReceivedEvent
 from millstream.testing.failures import (
     BodyTruncated,
@@ -51,6 +52,7 @@ __all__ = [
     "WireClient",
     "WireReply",
     "check_codec",
+    "check_log",
     "connect",
     "no_leaks",
     "serve",

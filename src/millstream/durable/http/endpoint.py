@@ -1,0 +1,350 @@
+"""`DurableStreams`: the Durable Streams protocol as an ASGI application.
+
+Mount it under any path; what follows that path is the stream's name::
+
+    class RootController(TGController):
+        streams = ASGIAppController(DurableStreams(open_log("sqlite:///streams.db")))
+
+The protocol is the public one, whole but for its optional subscriptions; what is added to it is ignored by
+clients that do not know it: ids on events and `Last-Event-ID`, `Stream-Failed`, `live=body` with `Range`, and
+`POST …/stop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from millstream.durable.http.feeds import BEAT
+from millstream.durable.http.reading import answer
+from millstream.durable.http.replies import PRIVATE, acceptance, described, refusal, reply, standing
+from millstream.durable.http.requests import (
+    Asked,
+    PeerLeft,
+    append_of,
+    config_of,
+    read_body,
+    records_of,
+    whole_number,
+)
+from millstream.durable.http.serving import ReadingSettings, Service
+from millstream.durable.log import Log
+from millstream.durable.naming import Config, Created
+from millstream.durable.offsets import NOW
+from millstream.durable.refusals import LogRefused
+from millstream.durable.upkeep import Upkeep
+from millstream.errors import HTTPError
+
+Authorize = Callable[[Request, str, str], Awaitable[bool] | bool]
+"""`authorize(request, name, act)`: whether a client may do this to the stream of that name. The acts are
+`read`, `create`, `append`, `delete` and `stop`. Asked for each request, so that what it takes away counts
+from the next one on; raise an `HTTPError` to answer something else than 403."""
+
+MIB: Final = 1024 * 1024
+_logger: Final = logging.getLogger("millstream.durable")
+
+
+class DurableStreams:
+    """An endpoint for the streams of a log.
+
+    Args:
+        log: it is opened with the application, or with the first request, and closed with the application.
+        authorize: who may do what; anybody anything, unless given.
+        cache: the Cache-Control of what was read, `replies.PUBLIC` for streams anybody may read.
+        allow_origin: the origin, or `*`, whose pages may use it (CORS); only its own, unless given.
+        max_body: bytes that one request may append.
+        long_poll: seconds a poll waits.
+        reconnect: seconds that one stream of events lasts; the client then comes back where it was.
+        beat: seconds of silence after which who follows is given a sign of life.
+        stall: seconds after which who follows, but does not read, is cut off.
+        max_followers: clients that follow at once; beyond, 503.
+        upkeep: whether this process looks after the log, too: at least one must.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        authorize: Authorize | None = None,
+        cache: str = PRIVATE,
+        allow_origin: str | None = None,
+        max_body: int = 16 * MIB,
+        long_poll: float = 30.0,
+        reconnect: float = 60.0,
+        beat: float = BEAT,
+        stall: float = 60.0,
+        max_followers: int = 20_000,
+        upkeep: bool = True,
+    ) -> None:
+        settings = ReadingSettings(
+            cache=cache,
+            long_poll=long_poll,
+            reconnect=reconnect,
+            beat=beat,
+            stall=stall,
+            max_followers=max_followers,
+        )
+        self._log = log
+        self._authorize = authorize
+        self._max_body = max_body
+        self._common = _common(allow_origin)
+        self._service = Service(log, settings, self._common, time.time)
+        self._upkeep = upkeep
+        self._open: AsyncExitStack | None = None
+        self._opening = asyncio.Lock()
+        self._verbs = {
+            "GET": self._read,
+            "POST": self._post,
+            "PUT": self._create,
+            "HEAD": self._describe,
+            "DELETE": self._delete,
+            "OPTIONS": self._options,
+        }
+
+    async def open(self) -> None:
+        """Open the log; a further call does nothing.
+
+        Raises:
+            ConfigurationError: when its database cannot be used.
+        """
+        async with self._opening:
+            if self._open is None:
+                async with AsyncExitStack() as stack:
+                    await stack.enter_async_context(self._log)
+                    if self._upkeep:
+                        await stack.enter_async_context(Upkeep(self._log))
+                    stack.callback(self._service.feeds.stop)
+                    self._open = stack.pop_all()
+
+    async def close(self) -> None:
+        """End all that follow, and close the log; a further call does nothing."""
+        stack, self._open = self._open, None
+        if stack is not None:
+            await stack.aclose()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Open while the block runs; for the lifespan of the application it is mounted in."""
+        await self.open()
+        try:
+            yield
+        finally:
+            await self.close()
+
+    def stop_followers(self) -> None:
+        """End all that follow, at a shutdown: they come back where they were, here or elsewhere."""
+        self._service.feeds.stop()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one scope by its kind.
+
+        Raises:
+            Truncated: to the server, when a body had to be broken off.
+            NotImplementedError: for a kind of scope nobody here knows, as ASGI asks.
+        """
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, send)
+            case "lifespan":
+                await self._lifespan(receive, send)
+            case unknown:
+                raise NotImplementedError(f"durable streams do not speak {unknown!r}")
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = Asked(scope)
+        try:
+            if self._open is None:
+                await self.open()
+            await self._answer(asked, receive, send)
+        except PeerLeft:
+            return
+        except (LogRefused, HTTPError) as error:
+            status, headers, body = refusal(error)
+            await reply(send, status, [*self._common, *headers], body, bodiless=asked.method == "HEAD")
+
+    async def _answer(self, asked: Asked, receive: Receive, send: Send) -> None:
+        verb = self._verbs.get(asked.method)
+        if verb is None:
+            raise HTTPError(405, headers={"Allow": ", ".join(self._verbs)})
+        if not asked.name:
+            raise HTTPError(404, "a stream has a name")
+        await verb(asked, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.open()
+                except Exception as error:  # noqa: BLE001  ASGI has no other way to tell of it
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    # The verbs
+
+    async def _read(self, asked: Asked, receive: Receive, send: Send) -> None:
+        await self._require(asked, "read")
+        await answer(self._service, asked, receive, send)
+
+    async def _describe(self, asked: Asked, _: Receive, send: Send) -> None:
+        await self._require(asked, "read")
+        state = await self._log.describe(asked.name)
+        headers = [*self._common, *described(state), (b"cache-control", b"no-store")]
+        await reply(send, 200, headers, bodiless=True)
+
+    async def _create(self, asked: Asked, receive: Receive, send: Send) -> None:
+        await self._require(asked, "create")
+        body = await read_body(receive, self._max_body)
+        if b"stream-forked-from" in asked.headers:
+            created = await self._fork(asked, body)
+        elif b"stream-fork-offset" in asked.headers or b"stream-fork-sub-offset" in asked.headers:
+            raise HTTPError(400, "there is a fork's offset, but no Stream-Forked-From")
+        else:
+            config = config_of(asked)
+            records = records_of(body, config.content_type, empty=True)
+            closed = asked.flag(b"stream-closed")
+            created = await self._log.create(asked.name, config, records, closed=closed)
+        headers = [*self._common, *described(created.state), (b"cache-control", b"no-store")]
+        if created.fresh:
+            headers.append((b"location", asked.url.encode("latin-1")))
+        await reply(send, 201 if created.fresh else 200, headers)
+
+    async def _fork(self, asked: Asked, body: bytes) -> Created:
+        source = asked.name_at(asked.header(b"stream-forked-from") or "")
+        if not source:
+            raise HTTPError(404, "Stream-Forked-From is no stream of this server")
+        await self._require(asked, "read", source)
+        sub_offset = whole_number("Stream-Fork-Sub-Offset", asked.header(b"stream-fork-sub-offset") or "0")
+        config = config_of(asked)
+        return await self._log.fork(
+            asked.name,
+            source,
+            config,
+            records_of(body, await self._type_of(source, config, body), empty=True),
+            offset=asked.header(b"stream-fork-offset") or NOW,
+            sub_offset=sub_offset,
+            closed=asked.flag(b"stream-closed"),
+        )
+
+    async def _type_of(self, source: str, config: Config, body: bytes) -> str | None:
+        """What the body of a fork is; asked of the source only where the request does not say it."""
+        if config.content_type is not None or not body:
+            return config.content_type
+        return (await self._log.describe(source)).content_type
+
+    async def _post(self, asked: Asked, receive: Receive, send: Send) -> None:
+        body = await read_body(receive, self._max_body)
+        if not body and asked.name.endswith(STOP) and not asked.flag(b"stream-closed"):
+            await self._stop(asked, send)
+            return
+        await self._require(asked, "append")
+        request = append_of(asked, body)
+        done = await self._log.append(asked.name, request)
+        fresh = request.producer is not None and not done.duplicate and request.records
+        headers = [*self._common, *standing(done.state), *acceptance(done.producer)]
+        await reply(send, 200 if fresh else 204, headers)
+
+    async def _stop(self, asked: Asked, send: Send) -> None:
+        """An empty append would be refused, so this takes nothing from a stream whose name ends like it."""
+        name = asked.name.removesuffix(STOP)
+        await self._require(asked, "stop", name)
+        state = await self._log.stop(name)
+        await reply(send, 204 if state.closed else 202, [*self._common, *standing(state)])
+
+    async def _delete(self, asked: Asked, _: Receive, send: Send) -> None:
+        await self._require(asked, "delete")
+        await self._log.delete(asked.name)
+        await reply(send, 204, self._common)
+
+    async def _options(self, _: Asked, __: Receive, send: Send) -> None:
+        await reply(send, 204, [*self._common, *_PREFLIGHT])
+
+    async def _require(self, asked: Asked, act: str, name: str | None = None) -> None:
+        """Let go on only what is allowed.
+
+        Raises:
+            HTTPError: 403, or what `authorize` raised.
+        """
+        if self._authorize is None:
+            return
+        allowed = self._authorize(Request(asked.scope), asked.name if name is None else name, act)
+        if inspect.isawaitable(allowed):
+            allowed = await allowed
+        if not allowed:
+            raise HTTPError(403, "this is not allowed to you")
+
+
+def _common(allow_origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of every answer."""
+    headers = [(b"x-content-type-options", b"nosniff")]
+    if allow_origin is None:
+        return (*headers, (b"cross-origin-resource-policy", b"same-origin"))
+    headers.append((b"cross-origin-resource-policy", b"cross-origin"))
+    headers.append((b"access-control-allow-origin", allow_origin.encode("latin-1")))
+    headers.append((b"access-control-expose-headers", ", ".join(EXPOSED).encode()))
+    if allow_origin != "*":
+        headers.append((b"vary", b"origin"))
+    return tuple(headers)
+
+
+STOP: Final = "/stop"
+"""After a stream's name: an empty POST there asks its producer to stop."""
+
+EXPOSED: Final = (
+    "Stream-Next-Offset",
+    "Stream-Up-To-Date",
+    "Stream-Closed",
+    "Stream-Failed",
+    "Stream-Cursor",
+    "Stream-TTL",
+    "Stream-Expires-At",
+    "Stream-SSE-Data-Encoding",
+    "Producer-Epoch",
+    "Producer-Seq",
+    "Producer-Expected-Seq",
+    "Producer-Received-Seq",
+    "ETag",
+    "Location",
+    "Content-Range",
+)
+"""Headers that pages of other origins may read."""
+
+ACCEPTED: Final = (
+    "Authorization",
+    "Content-Type",
+    "If-None-Match",
+    "If-Range",
+    "Last-Event-ID",
+    "Range",
+    "Producer-Id",
+    "Producer-Epoch",
+    "Producer-Seq",
+    "Stream-Closed",
+    "Stream-Expires-At",
+    "Stream-Fork-Offset",
+    "Stream-Fork-Sub-Offset",
+    "Stream-Forked-From",
+    "Stream-Seq",
+    "Stream-TTL",
+)
+"""Headers that pages of other origins may send."""
+
+_PREFLIGHT: Final = (
+    (b"allow", b"GET, POST, PUT, HEAD, DELETE, OPTIONS"),
+    (b"access-control-allow-methods", b"GET, POST, PUT, HEAD, DELETE"),
+    (b"access-control-allow-headers", ", ".join(ACCEPTED).encode()),
+    (b"access-control-max-age", b"86400"),
+)

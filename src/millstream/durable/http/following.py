@@ -1,0 +1,107 @@
+"""Server-sent events: everything from an offset on, then everything that comes, as it comes.
+
+A follower that keeps up is given the very bytes that all others are given. One that does not is not waited
+for: it holds its place, and reads the log itself until it is where the feed is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from starlette.types import Receive, Send
+
+from millstream.durable.http.cursors import interval_at
+from millstream.durable.http.events import KEEP_ALIVE, Frame, is_text
+from millstream.durable.http.feeds import KEPT
+from millstream.durable.http.replies import place, reply
+from millstream.durable.http.serving import Follower, Read, Service
+from millstream.durable.refusals import LogRefused
+from millstream.durable.state import State, offset_at
+
+
+async def follow(service: Service, read: Read, receive: Receive, send: Send) -> None:
+    """Answer with events, for as long as one connection is to last.
+
+    Raises:
+        LogRefused: nothing was sent.
+        HTTPError: as above.
+    """
+    page = await service.log.read(read.name, read.offset, most=KEPT)
+    if page.closed and not page.messages and b"last-event-id" in read.asked.headers:
+        # An EventSource takes every end for an accident, and only this for an answer (WHATWG HTML §9.2.3).
+        await reply(send, 204, [*service.common, *place(page, page.next_offset)])
+        return
+    frame = Frame(page, read.cursor)
+    begin = frame.end if page.up_to_date else page.state.tail
+    async with service.following(page.state, begin, receive) as follower:
+        await send({"type": "http.response.start", "status": 200, "headers": _head(service, page.state)})
+        await follower.write(send, frame.event)
+        if not frame.closed:
+            with suppress(LogRefused):  # the stream is gone: whoever comes back is told so
+                await _Following(service, read, follower, page.state, frame.end).run(send)
+    await send({"type": "http.response.body", "body": b""})
+
+
+class _Following:
+    """One follower's place in one stream."""
+
+    __slots__ = ("_closed", "_cursor", "_follower", "_place", "_read", "_service", "_state")
+
+    def __init__(self, service: Service, read: Read, follower: Follower, state: State, position: int) -> None:
+        self._service = service
+        self._read = read
+        self._follower = follower
+        self._state = state
+        self._place = position
+        self._closed = False
+        current = interval_at(service.clock())
+        self._cursor = read.cursor if read.cursor > current else None  # its own, or everybody's
+
+    async def run(self, send: Send) -> None:
+        """Send what comes, until it is the last, or nobody reads it, or it is time to come back."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._service.settings.reconnect
+        follower = self._follower
+        while not follower.left and now() < deadline:
+            events = await self._news()
+            if events:
+                await follower.write(send, events)
+                if self._closed:
+                    return
+                continue
+            if follower.feed.ended:
+                return
+            await follower.ear.wait_hinted(self._patience(deadline - now()))
+            if follower.feed.end == self._place and not follower.feed.ended:
+                await follower.write(send, KEEP_ALIVE)
+
+    def _patience(self, left: float) -> float | None:
+        """How long to sleep: until time is over, unless the feed's beat comes before and spares a timer."""
+        return left if left < self._service.settings.beat else None
+
+    async def _news(self) -> bytes:
+        """The events after this place, which goes on."""
+        feed = self._follower.feed
+        events = feed.events_from(self._place, self._cursor)
+        if events is not None:
+            self._place, self._closed = feed.end, feed.closed
+            return events
+        offset = offset_at(self._place, self._state.incarnation)
+        frame = Frame(await self._service.log.read(self._read.name, offset, most=KEPT), self._read.cursor)
+        self._place, self._closed = frame.end, frame.closed
+        return frame.event if frame.moved or frame.closed else b""
+
+
+def _head(service: Service, state: State) -> Sequence[tuple[bytes, bytes]]:
+    encoded = state.json or is_text(state.content_type)
+    return [*service.common, *_HEAD, *(() if encoded else ((b"stream-sse-data-encoding", b"base64"),))]
+
+
+_HEAD: Final = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"private, no-store, no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)

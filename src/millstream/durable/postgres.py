@@ -1,0 +1,301 @@
+"""The engine in a PostgreSQL database: for several machines that have one already.
+
+Durable means here what PostgreSQL's commit means: `synchronous_commit = on`, so an acknowledged record was
+synced to the primary's disk; what a failover may lose is a matter of its replication.
+
+A process has one writing connection; what waits for it shares one transaction (group commit). The names of
+a transaction are locked in one order by advisory locks, which exist for names that have no row yet, too, so
+that writers of many processes neither lose an update nor lock each other out. `NOTIFY` tells the others what
+changed, as a hint: it is coalesced, and whoever waits looks by itself as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncConnection
+
+from millstream.durable.batch import Batch, Outcome, Place, Request, Stage, resolve, take
+from millstream.durable.engine import CHANGED_BY_OTHERS, Awake, Decide
+from millstream.durable.state import Change, Producer, Record, State, decode_state
+from millstream.errors import ConfigurationError
+
+Connection = AsyncConnection[tuple[Any, ...]]  # rows of several queries, each with its own types
+
+
+class PostgresEngine:
+    """Streams in three tables, made when they are missing.
+
+    Args:
+        url: as libpq takes it, `postgresql://user@host/database`.
+    """
+
+    poll: float | None = CHANGED_BY_OTHERS
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._awake: Awake = lambda _: None
+        self._waiting: asyncio.Queue[Request | None] = asyncio.Queue()
+        self._idle: asyncio.LifoQueue[Connection | None] = asyncio.LifoQueue()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, awake: Awake, /) -> None:
+        """See `Engine.open`.
+
+        Raises:
+            ConfigurationError: when the database cannot be used.
+        """
+        self._awake = awake
+        try:
+            connection = await self._connect()
+            async with connection, connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_lock(SCHEMA),))
+                await connection.execute(SCHEMA)
+        except psycopg.Error as refused:
+            reason = str(refused).strip().partition("\n")[0]
+            raise ConfigurationError(f"the durable database cannot be used: {reason}") from refused
+        for _ in range(READERS):
+            self._idle.put_nowait(None)  # connected when it is needed
+        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._listen())]
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        if not self._tasks:
+            return
+        writer, listener = self._tasks
+        self._tasks = []
+        self._waiting.put_nowait(None)
+        listener.cancel()
+        await asyncio.wait([writer, listener])
+        for _ in range(READERS):
+            connection = await self._idle.get()
+            if connection is not None:
+                await connection.close()
+
+    async def change(self, names: Sequence[str], producer: str | None, decide: Decide, /) -> Change:
+        """See `Engine.change`."""
+        request = Request(names, producer, decide, asyncio.get_running_loop().create_future())
+        self._waiting.put_nowait(request)
+        return await request.outcome
+
+    async def look(self, name: str, /) -> State | None:
+        """See `Engine.look`."""
+        rows = await self._query(_STATE, (_key(name),))
+        return decode_state(rows[0][0]) if rows else None
+
+    async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Sequence[Record]:
+        """By their places: only what ends within so many bytes of where the first one began is sent."""
+        asked = {"incarnation": incarnation, "after": after, "upto": upto, "most": most}
+        return [Record(*row) for row in await self._query(_RECORDS, asked)]
+
+    async def leased(self) -> Sequence[State]:
+        """See `Engine.leased`."""
+        return [decode_state(blob) for (blob,) in await self._query(_LEASED, ())]
+
+    async def due(self, now: float, /) -> Sequence[str]:
+        """See `Engine.due`."""
+        return [decode_state(blob).name for (blob,) in await self._query(_DUE, (now,))]
+
+    # Writing
+
+    async def _write(self) -> None:
+        """The writer: everything that waits, in one transaction after the other."""
+        connection: Connection | None = None
+        more = True
+        while more:
+            requests, more = await take(self._waiting, MOST_A_COMMIT)
+            try:
+                if connection is None or connection.closed:
+                    connection = await self._connect()
+                outcomes, changed = await self._commit(connection, requests)
+            except Exception as failed:  # noqa: BLE001  whatever became of it, those who wait have to know
+                outcomes, changed = [(request, failed) for request in requests], set()
+                if connection is not None:
+                    await connection.close()
+            resolve(outcomes)
+            for name in changed:
+                self._awake(name)
+        if connection is not None:
+            await connection.close()
+
+    async def _commit(
+        self, connection: Connection, requests: Sequence[Request]
+    ) -> tuple[list[Outcome], set[str]]:
+        if not requests:
+            return [], set()
+        names = {name for request in requests for name in request.names}
+        async with connection.transaction():
+            await connection.execute(_LOCK, (sorted(map(_lock, names)),))
+            states, producers = await self._stored(connection, names, requests)
+            batch = Batch(states.get, producers.get)
+            outcomes: list[Outcome] = [(request, batch.decide(request)) for request in requests]
+            async with connection.pipeline():
+                for stage in batch.stages:
+                    await self._store(connection, stage)
+                for payload in _payloads(batch.changed):
+                    await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
+        return outcomes, batch.changed
+
+    async def _stored(
+        self, connection: Connection, names: set[str], requests: Sequence[Request]
+    ) -> tuple[dict[str, State], dict[Place, Producer]]:
+        found = await connection.execute(_STATES, ([_key(name) for name in names],))
+        states = {state.name: state for state in [decode_state(blob) for (blob,) in await found.fetchall()]}
+        places = [
+            (states[request.names[0]].incarnation, request.producer)
+            for request in requests
+            if request.producer is not None and request.names[0] in states
+        ]
+        if not places:
+            return states, {}
+        found = await connection.execute(
+            _PRODUCERS, ([incarnation for incarnation, _ in places], [_key(each) for _, each in places])
+        )
+        known = [(inc, _text(name), epoch, seq) for inc, name, epoch, seq in await found.fetchall()]
+        return states, {(inc, name): Producer(name, epoch, seq) for inc, name, epoch, seq in known}
+
+    async def _store(self, connection: Connection, stage: Stage) -> None:
+        execute = connection.execute
+        for gone in stage.removed:
+            await execute("DELETE FROM millstream_streams WHERE name = %s", (_key(gone.name),))
+            await execute("DELETE FROM millstream_records WHERE incarnation = %s", (gone.incarnation,))
+            await execute("DELETE FROM millstream_producers WHERE incarnation = %s", (gone.incarnation,))
+        if stage.states:
+            rows = [(_key(s.name), s.encode(), s.due, s.tenure is not None) for s in stage.states.values()]
+            await execute(_PUT_STATES, [list(column) for column in zip(*rows, strict=True)])
+        if stage.records:
+            await execute(_PUT_RECORDS, [list(column) for column in zip(*stage.records, strict=True)])
+        if stage.producers:
+            known = [(place[0], _key(p.id), p.epoch, p.seq) for place, p in stage.producers.items()]
+            await execute(_PUT_PRODUCERS, [list(column) for column in zip(*known, strict=True)])
+        for incarnation, start in stage.trims.items():
+            await execute(_TRIM, (incarnation, start))
+
+    # Reading
+
+    async def _query(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        async with self._reader() as connection:
+            return await (await connection.execute(query, values)).fetchall()
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[Connection]:
+        """One of a few connections; one whose reader was cancelled or failed is not used again."""
+        connection = await self._idle.get()
+        try:
+            if connection is None or connection.closed:
+                connection = await self._connect()
+            yield connection
+        except BaseException:
+            broken, connection = connection, None
+            if broken is not None:
+                await broken.close()
+            raise
+        finally:
+            self._idle.put_nowait(connection)
+
+    async def _listen(self) -> None:
+        """Hear what others changed; after a lost connection anything may have been."""
+        while True:
+            with suppress(psycopg.Error):
+                async with await self._connect() as connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    self._awake(None)
+                    async for notification in connection.notifies():
+                        self._hear(notification.payload)
+            await asyncio.sleep(RECONNECT)
+
+    def _hear(self, payload: str) -> None:
+        for name in bytes.fromhex(payload).split(b"\xff"):  # a byte no name has, as it is stored
+            self._awake(_text(name) if payload else None)
+
+    async def _connect(self) -> Connection:
+        connection = await AsyncConnection.connect(self._url, autocommit=True, **_OPTIONS)
+        await connection.execute("SET synchronous_commit = on")
+        return connection
+
+
+def _key(name: str) -> bytes:
+    """A name as it is stored: any text, also what TEXT refuses (zero characters, half a surrogate pair)."""
+    return name.encode("utf-8", "surrogatepass")
+
+
+def _text(stored: bytes) -> str:
+    return bytes(stored).decode("utf-8", "surrogatepass")
+
+
+def _lock(name: str) -> int:
+    """The advisory lock of a name; two names that share one only wait for each other."""
+    return int.from_bytes(hashlib.blake2b(_key(name), digest_size=8).digest(), signed=True)
+
+
+def _payloads(names: set[str]) -> list[str]:
+    """Names in as few notifications as their size allows; an empty one means any."""
+    payload = b"\xff".join(map(_key, names)).hex()
+    if not names:
+        return []
+    return [payload if len(payload) < LONGEST_PAYLOAD else ""]
+
+
+READERS: Final = 4
+RECONNECT: Final = 1.0
+"""Seconds between two attempts to listen again."""
+
+CHANNEL: Final = "millstream"
+LONGEST_PAYLOAD: Final = 8000
+"""Bytes that a notification is shorter than."""
+
+MOST_A_COMMIT: Final = 512
+_OPTIONS: Final[dict[str, Any]] = {
+    "application_name": "millstream",
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS millstream_streams (
+    name bytea PRIMARY KEY, state bytea NOT NULL, due double precision, leased boolean NOT NULL);
+CREATE INDEX IF NOT EXISTS millstream_streams_due ON millstream_streams (due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS millstream_streams_leased ON millstream_streams (leased) WHERE leased;
+CREATE TABLE IF NOT EXISTS millstream_records (
+    incarnation text, "end" bigint, data bytea NOT NULL, PRIMARY KEY (incarnation, "end"));
+CREATE TABLE IF NOT EXISTS millstream_producers (
+    incarnation text, id bytea, epoch bigint, seq bigint, PRIMARY KEY (incarnation, id));
+"""
+_LOCK: Final = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key"
+_STATE: Final = "SELECT state FROM millstream_streams WHERE name = %s"
+_STATES: Final = "SELECT state FROM millstream_streams WHERE name = ANY(%s)"
+_LEASED: Final = "SELECT state FROM millstream_streams WHERE leased"
+_DUE: Final = "SELECT state FROM millstream_streams WHERE due <= %s ORDER BY due LIMIT 1000"
+_PRODUCERS: Final = """
+SELECT incarnation, id, epoch, seq FROM millstream_producers
+JOIN unnest(%s::text[], %s::bytea[]) AS asked (incarnation, id) USING (incarnation, id)
+"""
+_RECORDS: Final = """
+WITH first AS (SELECT "end", "end" - length(data) AS start FROM millstream_records
+               WHERE incarnation = %(incarnation)s AND "end" > %(after)s ORDER BY "end" LIMIT 1)
+SELECT record."end", record.data FROM millstream_records AS record, first
+WHERE record.incarnation = %(incarnation)s AND record."end" >= first."end"
+  AND (record."end" = first."end" OR record."end" <= first.start + %(most)s)
+  AND record."end" - length(record.data) < %(upto)s
+ORDER BY record."end"
+"""
+_PUT_STATES: Final = """
+INSERT INTO millstream_streams
+SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::double precision[], %s::boolean[])
+ON CONFLICT (name) DO UPDATE SET state = excluded.state, due = excluded.due, leased = excluded.leased
+"""
+_PUT_RECORDS: Final = """
+INSERT INTO millstream_records SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[])
+"""
+_PUT_PRODUCERS: Final = """
+INSERT INTO millstream_producers SELECT * FROM unnest(%s::text[], %s::bytea[], %s::bigint[], %s::bigint[])
+ON CONFLICT (incarnation, id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq
+"""
+_TRIM: Final = 'DELETE FROM millstream_records WHERE incarnation = %s AND "end" <= %s'

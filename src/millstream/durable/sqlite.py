@@ -1,0 +1,154 @@
+"""The engine in an SQLite database: the default, on one machine.
+
+Durable means here: write-ahead log, `synchronous = FULL`. What was acknowledged was synced to disk, so
+neither a killed process nor a power failure loses it, as far as the disk keeps its word.
+
+A process has one writer, in a thread of its own; what waits for it shares one commit, and so one sync (group
+commit: 64 writers cost one about as much as one does). Writers of several processes take turns by a
+file lock: SQLite's own waiting polls, and leaves some of them waiting for seconds. The neighbours are told
+what was changed through a `Doorbell`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+import apsw
+
+from millstream.durable.batch import Request
+from millstream.durable.doorbell import Doorbell
+from millstream.durable.engine import CHANGED_BY_OTHERS, Awake, Decide
+from millstream.durable.sqlitefile import connect, key
+from millstream.durable.sqlitewriter import Writer
+from millstream.durable.state import Change, Record, State, decode_state
+from millstream.errors import ConfigurationError
+
+
+class SqliteEngine:
+    """Streams in one file, which any number of processes of one machine may have open.
+
+    Args:
+        url: `sqlite:///relative/path.db` or `sqlite:////absolute/path.db`.
+
+    Raises:
+        ConfigurationError: when the URL names no file.
+    """
+
+    poll: float | None = CHANGED_BY_OTHERS
+
+    def __init__(self, url: str) -> None:
+        scheme, found, path = url.partition(":///")
+        if scheme != "sqlite" or not found or not path:
+            raise ConfigurationError(
+                f"the durable URL {url!r} names no file: write sqlite:///streams.db or sqlite:////var/streams.db"
+            )
+        self._path = Path(unquote(path)).absolute()
+        self._doorbell = Doorbell(self._path.with_name(self._path.name + "-bell"))
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="millstream-sqlite-reader")
+        self._of_thread = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._states: dict[str, State | None] = {}
+        self._version = -1  # of the database that `_states` was read from
+        self._writer: Writer | None = None
+
+    async def open(self, awake: Awake, /) -> None:
+        """See `Engine.open`.
+
+        Raises:
+            ConfigurationError: when the file cannot be used.
+        """
+        try:
+            self._look = self._connect()
+            self._doorbell.open(awake)
+            self._writer = Writer(self._path, self._doorbell, awake)
+        except (apsw.Error, OSError) as refused:
+            self._doorbell.close()
+            raise ConfigurationError(
+                f"the durable database {self._path} cannot be used: {refused}"
+            ) from refused
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        await asyncio.get_running_loop().run_in_executor(None, writer.close)
+        self._doorbell.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
+        for connection in self._connections:
+            connection.close()
+
+    async def change(self, names: Sequence[str], producer: str | None, decide: Decide, /) -> Change:
+        """See `Engine.change`."""
+        assert self._writer is not None  # noqa: S101  opened before anything else
+        request = Request(names, producer, decide, asyncio.get_running_loop().create_future())
+        self._writer.submit(request)
+        return await request.outcome
+
+    async def look(self, name: str, /) -> State | None:
+        """From memory if nobody changed anything since, else by a look-up too short to leave the loop for."""
+        version = self._look.pragma("data_version")
+        if version != self._version or len(self._states) > MOST_STATES:
+            self._states.clear()
+            self._version = version
+        try:
+            return self._states[name]
+        except KeyError:
+            row = self._look.execute(_STATE, (key(name),)).fetchone()
+            state = self._states[name] = None if row is None else decode_state(row[0])
+            return state
+
+    async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Sequence[Record]:
+        """See `Engine.records`; read in a thread, because it may be a megabyte from a disk."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, self._read, incarnation, after, upto, most
+        )
+
+    async def leased(self) -> Sequence[State]:
+        """See `Engine.leased`."""
+        return [decode_state(blob) for (blob,) in self._look.execute(_LEASED)]
+
+    async def due(self, now: float, /) -> Sequence[str]:
+        """See `Engine.due`."""
+        return [decode_state(blob).name for (blob,) in self._look.execute(_DUE, (now,))]
+
+    def _read(self, incarnation: str, after: int, upto: int, most: int) -> list[Record]:
+        found: list[Record] = []
+        size = 0
+        for end, data in self._reader().execute(_RECORDS, (incarnation, after)):
+            size += len(data)
+            if found and size > most:
+                break
+            found.append(Record(end, data))
+            if end >= upto:
+                break
+        return found
+
+    def _reader(self) -> apsw.Connection:
+        """The connection of this thread."""
+        try:
+            reader: apsw.Connection = self._of_thread.connection
+        except AttributeError:
+            reader = self._of_thread.connection = self._connect()
+        return reader
+
+    def _connect(self) -> apsw.Connection:
+        connection = connect(self._path)
+        self._connections.append(connection)
+        return connection
+
+
+READERS: Final = 2
+MOST_STATES: Final = 10_000
+"""States kept in memory to be looked at again."""
+
+_STATE: Final = "SELECT state FROM streams WHERE name = ?"
+_LEASED: Final = "SELECT state FROM streams WHERE leased"
+_DUE: Final = "SELECT state FROM streams WHERE due <= ? ORDER BY due LIMIT 1000"
+_RECORDS: Final = "SELECT end, data FROM records WHERE incarnation = ? AND end > ? ORDER BY end"

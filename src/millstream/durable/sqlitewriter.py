@@ -1,0 +1,194 @@
+"""The writer of an SQLite log: one thread, one connection, one commit for all that waits."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO, Final
+
+import apsw
+
+from millstream.durable.batch import Batch, Outcome, Place, Request, Stage, resolve
+from millstream.durable.doorbell import Doorbell
+from millstream.durable.engine import Awake
+from millstream.durable.sqlitefile import SCHEMA, connect, key
+from millstream.durable.state import Producer, State, decode_state
+
+
+class Writer:
+    """The thread that changes the file.
+
+    Args:
+        path: the file.
+        doorbell: tells other processes.
+        awake: tells this one, on the event loop that runs now.
+
+    Raises:
+        apsw.Error: when the file cannot be used.
+    """
+
+    def __init__(self, path: Path, doorbell: Doorbell, awake: Awake) -> None:
+        self._doorbell = doorbell
+        self._awake = awake
+        self._loop = asyncio.get_running_loop()
+        self._lock = path.with_name(path.name + "-turn").open("wb")
+        self._waiting: SimpleQueue[Request | None] = SimpleQueue()
+        self._store = Store(connect(path))
+        with _turn(self._lock):
+            self._store.create()
+        self._thread = threading.Thread(target=self._work, name="millstream-sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request) -> None:
+        """Have a change made, after those submitted before."""
+        self._waiting.put(request)
+
+    def close(self) -> None:
+        """Make the changes that were submitted, and end."""
+        self._waiting.put(None)
+        self._thread.join()
+        self._store.close()
+        self._lock.close()
+
+    def _work(self) -> None:
+        more = True
+        while more:
+            requests, more = self._take()
+            outcomes, changed = self._commit(requests)
+            with suppress(RuntimeError):  # the loop was closed over our head: nobody waits any more
+                self._loop.call_soon_threadsafe(self._tell, outcomes, changed)
+            if changed:
+                self._doorbell.ring(changed)
+
+    def _take(self) -> tuple[list[Request], bool]:
+        """All that waits, and whether more may come."""
+        requests: list[Request] = []
+        request = self._waiting.get()
+        with suppress(Empty):
+            while request is not None:
+                requests.append(request)
+                if len(requests) == MOST_A_COMMIT:
+                    break
+                request = self._waiting.get_nowait()
+        return requests, request is not None
+
+    def _commit(self, requests: Sequence[Request]) -> tuple[list[Outcome], set[str]]:
+        if not requests:
+            return [], set()
+        try:
+            with _turn(self._lock):
+                return self._store.commit(requests)
+        except (apsw.Error, OSError) as failed:  # a full disk, a file that went away
+            return [(request, failed) for request in requests], set()
+
+    def _tell(self, outcomes: Sequence[Outcome], changed: set[str]) -> None:
+        resolve(outcomes)
+        for name in changed:
+            self._awake(name)
+
+
+class Store:
+    """The tables, and what is known of them already."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._version = UNKNOWN  # of the database that these are true of
+        self._states: dict[str, State | None] = {}
+        self._producers: dict[Place, Producer | None] = {}
+
+    def create(self) -> None:
+        """Make what is missing."""
+        with self._connection:
+            self._connection.execute(SCHEMA)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def commit(self, requests: Sequence[Request]) -> tuple[list[Outcome], set[str]]:
+        """Make these changes in one commit; also which names they changed.
+
+        Raises:
+            apsw.Error: nothing was stored.
+        """
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            self._forget_if_changed()
+            batch = Batch(self._state, self._producer)
+            outcomes: list[Outcome] = [(request, batch.decide(request)) for request in requests]
+            for stage in batch.stages:
+                self._write(stage)
+            execute("COMMIT")
+        except BaseException:
+            self._version = UNKNOWN
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+            raise
+        self._states.update(batch.states)
+        self._producers.update(batch.producers)
+        return outcomes, batch.changed
+
+    def _write(self, stage: Stage) -> None:
+        execute, many = self._connection.execute, self._connection.executemany
+        for gone in stage.removed:
+            execute("DELETE FROM streams WHERE name = ?", (key(gone.name),))
+            execute("DELETE FROM records WHERE incarnation = ?", (gone.incarnation,))
+            execute("DELETE FROM producers WHERE incarnation = ?", (gone.incarnation,))
+        if stage.states:
+            many("INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?)", map(_row, stage.states.values()))
+        if stage.records:
+            many("INSERT INTO records VALUES (?, ?, ?)", stage.records)
+        if stage.producers:
+            known = [(place[0], key(p.id), p.epoch, p.seq) for place, p in stage.producers.items()]
+            many("INSERT OR REPLACE INTO producers VALUES (?, ?, ?, ?)", known)
+        if stage.trims:
+            many("DELETE FROM records WHERE incarnation = ? AND end <= ?", stage.trims.items())
+
+    def _state(self, name: str) -> State | None:
+        if name not in self._states:
+            row = self._connection.execute(_STATE, (key(name),)).fetchone()
+            self._states[name] = None if row is None else decode_state(row[0])
+        return self._states[name]
+
+    def _producer(self, place: Place) -> Producer | None:
+        if place not in self._producers:
+            incarnation, producer = place
+            row = self._connection.execute(_PRODUCER, (incarnation, key(producer))).fetchone()
+            self._producers[place] = None if row is None else Producer(producer, *row)
+        return self._producers[place]
+
+    def _forget_if_changed(self) -> None:
+        """What is known stays true until another connection commits: SQLite counts those."""
+        version = self._connection.pragma("data_version")
+        if version != self._version or len(self._states) + len(self._producers) > MOST_KNOWN:
+            self._states.clear()
+            self._producers.clear()
+            self._version = version
+
+
+@contextmanager
+def _turn(lock: IO[bytes]) -> Iterator[None]:
+    """One process's turn to write; a killed one has given it back."""
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _row(state: State) -> tuple[bytes, bytes, float | None, bool]:
+    return key(state.name), state.encode(), state.due, state.tenure is not None
+
+
+MOST_A_COMMIT: Final = 1024
+MOST_KNOWN: Final = 100_000
+UNKNOWN: Final = -1
+
+_STATE: Final = "SELECT state FROM streams WHERE name = ?"
+_PRODUCER: Final = "SELECT epoch, seq FROM producers WHERE incarnation = ? AND id = ?"
