@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from millstream.cli import deployment, listing, serving
+from millstream.cli import deployment, listing, serving, tailing
 from millstream.cli import target as targets
 from millstream.cli.values import Given
 from millstream.demo import start
@@ -66,6 +66,7 @@ def _everywhere(
     [bold]millstream serve development.ini[/]         what an ini file describes
     [bold]millstream serve shop.app:app --reload[/]   an application in a module, while it is written
     [bold]millstream routes shop.app:app[/]           what it answers to
+    [bold]millstream tail http://127.0.0.1:8080/[/]   a stream, followed in the terminal
     [bold]millstream demo[/]                          336,776 flights, streamed
     """
     if version:
@@ -138,6 +139,36 @@ def demo(*, host: Host = None, port: Port = None, log_level: LogLevel = None, da
         application = start.application(data, Console(stderr=True))
         typer.echo(f"The demo is at {serving.address(taken)} (Ctrl+C ends it)", err=True)
         serving.run(application, server, taken)
+
+
+@cli.command()
+def tail(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The stream's address.", show_default=False)],
+    *,
+    offset: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="OFFSET", help="Of a durable stream: [bold]start[/], [bold]now[/] or an offset."
+        ),
+    ] = "start",
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", "-H", metavar="NAME:VALUE", help="Sent with each request; may be repeated."),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long a stream that stays away is asked for again.")
+    ] = 300.0,
+) -> None:
+    """Follow a stream: print what comes, take it up again where the connection was lost.
+
+    [bold]millstream tail http://127.0.0.1:8080/ticks[/]
+    [bold]millstream tail http://127.0.0.1:8080/streams/run-7 --from now[/]
+    [bold]millstream tail https://api.example/feed -H "Authorization: Bearer …" | jq .price[/]
+
+    The status is 0 when the stream ended well, and 1 when it failed, was cut off or stayed away.
+    """
+    with _one_sentence(traceback=False):
+        tailing.run(url, offset=offset, headers=header or (), patience=patience)
 
 
 def _options(**given: str | None) -> dict[str, Given]:

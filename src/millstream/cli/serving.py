@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import typer
@@ -14,7 +17,6 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from millstream.cli import logs
 from millstream.cli.deployment import Deployment, ServerOptions
-from millstream.cli.draining import drained
 from millstream.config import Settings
 from millstream.errors import ConfigurationError
 
@@ -22,8 +24,11 @@ BACKLOG: Final = 2048
 TARGET: Final = "_MILLSTREAM_TARGET"
 """The variable that tells worker processes what to serve; its name keeps out of the settings' way."""
 
+RELOADING: Final = "_MILLSTREAM_RELOADING"
+"""The variable that tells a worker process that it will be replaced whenever a file changes."""
+
 MARGIN: Final = 2.0  # seconds for the server's own part of a shutdown
-RELOAD_TIMEOUT: Final = 1  # whoever edits a file does not want to wait for open streams
+RELOAD_TIMEOUT: Final = 0.5  # seconds: whoever edits a file does not want to wait for open streams
 
 
 def listen(options: ServerOptions) -> socket.socket:
@@ -64,7 +69,7 @@ def address(taken: socket.socket) -> str:
 
 def run(application: Any, options: ServerOptions, taken: socket.socket) -> None:
     """Serve in this process until it is told to end."""
-    config = _config(drained(application), options, settings_of(application))
+    config = _config(application, options, settings_of(application))
     server = uvicorn.Server(config)
     try:
         server.run(sockets=[taken])
@@ -78,12 +83,12 @@ def run_workers(deployment: Deployment, settings: Settings, taken: socket.socket
     """Serve in several processes, which load the application themselves."""
     os.environ[TARGET] = target
     config = _config(_WORKER, deployment.server, settings, factory=True, workers=deployment.server.workers)
-    Multiprocess(config, sockets=[taken]).run()
+    _Workers(config, sockets=[taken]).run()
 
 
 def run_reloading(deployment: Deployment, settings: Settings, taken: socket.socket, target: str) -> None:
     """Serve in one process that is replaced whenever a file changes."""
-    os.environ[TARGET] = target
+    os.environ |= {TARGET: target, RELOADING: "yes"}
     folder = [str(deployment.file.resolve().parent)] if deployment.file else []
     config = _config(
         _WORKER,
@@ -93,9 +98,37 @@ def run_reloading(deployment: Deployment, settings: Settings, taken: socket.sock
         reload=True,
         reload_dirs=[str(Path.cwd()), *folder],
         reload_includes=["*.py", "*.ini", "*.html"],
-        timeout_graceful_shutdown=RELOAD_TIMEOUT,
+        timeout_graceful_shutdown=math.ceil(RELOAD_TIMEOUT + MARGIN),
     )
     ChangeReload(config, target=uvicorn.Server(config).run, sockets=[taken]).run()
+
+
+class _Workers(Multiprocess):
+    """uvicorn's supervisor, which passes a signal on at once, and a second one while its workers end, too."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._told: set[int] = set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._pass_on)
+
+    def keep_subprocess_alive(self) -> None:
+        if not self._told:  # else they are meant to end
+            super().keep_subprocess_alive()
+
+    def terminate_all(self) -> None:
+        for worker in self.processes:
+            if worker.pid not in self._told:
+                worker.terminate()
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        # As SIGTERM, whatever it was: a terminal tells the workers, too, and two SIGINTs would be haste.
+        self.signal_queue.append(number)
+        for worker in self.processes:
+            if worker.pid is not None:
+                self._told.add(worker.pid)
+                with suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGTERM)
 
 
 def settings_of(application: Any) -> Settings:
@@ -115,6 +148,7 @@ def _config(application: Any, options: ServerOptions, settings: Settings, **more
             "log_config": logs.configuration(options.log_level),
             "log_level": options.log_level,
             "server_header": False,  # nobody needs to know what we are to talk to us
+            "proxy_headers": False,  # the application's own `trusted_proxies` decides whom to believe
             "backlog": BACKLOG,
             "timeout_graceful_shutdown": math.ceil(patience) if math.isfinite(patience) else None,
             **more,

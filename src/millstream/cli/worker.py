@@ -9,17 +9,20 @@ from typing import Any
 import typer
 from uvicorn.config import STARTUP_FAILURE
 
+from millstream.app import Millstream
 from millstream.cli import deployment, target
-from millstream.cli.draining import drained
-from millstream.cli.serving import TARGET
+from millstream.cli.serving import RELOAD_TIMEOUT, RELOADING, TARGET
 from millstream.errors import ConfigurationError
 
 
 def application() -> Any:
     """The application of this process; the factory that uvicorn calls."""
     try:
-        return drained(target.load(deployment.collect(os.environ[TARGET], {}, os.environ)))
+        loaded = target.load(deployment.collect(os.environ[TARGET], {}, os.environ))
     except ConfigurationError as error:
         typer.echo(f"millstream: {error}", err=True)
         # The status by which uvicorn's supervisor knows that starting another one would be in vain.
         sys.exit(STARTUP_FAILURE)
+    if RELOADING in os.environ and isinstance(loaded, Millstream):
+        loaded.ledger.drain_timeout = min(loaded.ledger.drain_timeout, RELOAD_TIMEOUT)
+    return loaded
