@@ -52,8 +52,8 @@ async def opened(port: int, request: bytes) -> tuple[asyncio.StreamReader, async
 
 def get(kind: str, action: str) -> bytes:
     coding = random.choice(("identity", "gzip", "identity"))
-    head = f"GET /{kind}/{action} HTTP/1.1\r\nHost: here\r\nAccept-Encoding: {coding}\r\nConnection: close\r\n\r\n"
-    return head.encode()
+    fields = f"Host: here\r\nAccept-Encoding: {coding}\r\nConnection: close"
+    return f"GET /{kind}/{action} HTTP/1.1\r\n{fields}\r\n\r\n".encode()
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
@@ -71,7 +71,7 @@ async def read_all(port: int, kind: str) -> None:
 
 
 async def read_slowly(port: int, kind: str) -> None:
-    reader, writer = await opened(port, get(kind, random.choice((*READABLE, *ENDLESS))))
+    reader, writer = await opened(port, get(kind, random.choice((*READABLE, "endless"))))
     for _ in range(20):
         if not await reader.read(100):
             break
@@ -132,18 +132,25 @@ async def client(port: int, until: float, counts: Counter[str]) -> None:
 
 
 async def vitals(port: int) -> dict[str, float]:
+    """What the process holds now.
+
+    Raises:
+        RuntimeError: when it does not say.
+    """
     reader, writer = await opened(port, b"GET /vitals HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
-    reply = await reader.read()
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
-    return json.loads(reply.partition(b"\r\n\r\n")[2])
+    if b" 200 " not in head.splitlines()[0]:
+        raise RuntimeError(f"/vitals answered {head.splitlines()[0]!r}: {body!r}")
+    return json.loads(body)
 
 
-async def settled(port: int, first: dict[str, float] | None) -> dict[str, float]:
+async def settled(port: int, first: dict[str, float]) -> dict[str, float]:
     """What the process holds once it holds no more than before, or patience is over."""
     until = time.monotonic() + PATIENCE + IDLE_THREADS_GO_AFTER
     while True:
         now = await vitals(port)
-        if time.monotonic() > until or not kept(first or {**now, "streams": 0, "tasks": 1}, now):
+        if time.monotonic() > until or not kept(first, now):
             return now
         await asyncio.sleep(1)
 
@@ -152,7 +159,7 @@ def kept(first: dict[str, float], last: dict[str, float]) -> list[str]:
     return [
         f"{name}: {first[name]:,} at first, {last[name]:,} at last"
         for name, most in ALLOWED.items()
-        if last[name] - first.get(name, 0) > most
+        if last[name] - first[name] > most
     ]
 
 
