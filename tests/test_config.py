@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.config import PER_ACTION, Settings, linger
+from millstream.config import PER_ACTION, Settings, linger, networks
 from millstream.errors import ConfigurationError
 
 
@@ -40,6 +40,16 @@ def test_settings_cannot_be_changed() -> None:
             "charset",
             "klingon",
             "the setting charset is 'klingon', which is no charset Python can encode text in",
+        ),
+        (
+            "trusted_proxies",
+            "10.0.0.1, proxy",
+            "names 'proxy': it must be an address such as 10.0.0.1, a network such as 10.0.0.0/8, or unix",
+        ),
+        (
+            "proxy_header",
+            "x-real-ip",
+            "the setting proxy_header is 'x-real-ip': it must be x-forwarded-for or forwarded",
         ),
         ("on_disconnect", "grace", "is 'grace': it must be cancel, detach or grace(seconds)"),
     ],
@@ -76,7 +86,7 @@ def test_a_wrong_value_of_an_action_is_refused_like_the_deployments() -> None:
 
 
 def test_what_concerns_the_whole_process_is_no_actions_to_decide() -> None:
-    assert PER_ACTION.isdisjoint({"debug", "templates", "drain_timeout", "max_streams"})
+    assert PER_ACTION.isdisjoint({"debug", "templates", "drain_timeout", "max_sync_streams", "max_detached"})
 
 
 @pytest.mark.parametrize(
@@ -90,3 +100,16 @@ def test_a_disconnect_policy_is_a_number_of_seconds(policy: str, seconds: float)
 def test_any_other_policy_is_refused(policy: str) -> None:
     with pytest.raises(ConfigurationError, match="it must be cancel, detach or grace"):
         linger(policy)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "found"),
+    [
+        ("", []),
+        ("unix", []),
+        ("10.0.0.1", ["10.0.0.1/32"]),
+        ("10.0.0.1/8 ::1,unix, fd00::/8", ["10.0.0.0/8", "::1/128", "fd00::/8"]),
+    ],
+)
+def test_proxies_are_named_by_addresses_and_networks(trusted: str, found: list[str]) -> None:
+    assert [str(network) for network in networks(trusted)] == found

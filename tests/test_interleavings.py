@@ -90,7 +90,7 @@ class Play:
         self.told_aio.put_nowait(step)
 
     def begin(self, place: object) -> None:
-        self.handle = stream_var.get()
+        self.handle = stream_var.get(None)
         self.began_at.append(place)
         _JOIN.get()(Work(self.settled))
         stream.on_end(lambda reason, statistics: self.ends.append((reason, statistics)))

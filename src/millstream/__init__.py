@@ -9,6 +9,7 @@ from millstream.codecs.sse import Event
 from millstream.config import Settings
 from millstream.dispatch.controllers import ASGIAppController, Controller, RestController, TGController
 from millstream.dispatch.expose import expose
+from millstream.dispatch.stops import Stops
 from millstream.errors import HTTPError, MillstreamError
 from millstream.protocol.events import Progress, Reason, Statistics
 from millstream.web.navigation import abort, redirect, url
@@ -28,6 +29,7 @@ __all__ = [
     "RestController",
     "Settings",
     "Statistics",
+    "Stops",
     "TGController",
     "abort",
     "expose",

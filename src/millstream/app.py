@@ -9,14 +9,17 @@ from starlette.types import Receive, Scope, Send
 from millstream.codecs.base import Codec
 from millstream.codecs.catalogue import DEFAULT
 from millstream.config import Settings
-from millstream.dispatch.survey import actions
+from millstream.dispatch.survey import actions, applications
 from millstream.dispatch.traversal import Tree
 from millstream.engine.ledger import Ledger
 from millstream.engine.threads import Lanes
 from millstream.gateways.asgi import Gateway
-from millstream.pipeline.hallway import House
+from millstream.pipeline.clients import ClientKey
+from millstream.pipeline.hallway import Visit
+from millstream.pipeline.house import House
 from millstream.pipeline.plans import Planner
-from millstream.protocol.ports import ItemHook, Participant, Transform
+from millstream.pipeline.runs import Runs
+from millstream.protocol.ports import Hosted, ItemHook, Participant, Transform
 from millstream.web.templates import Templates
 
 
@@ -30,6 +33,8 @@ class Millstream:
         codecs: formats of your own, to be named in `expose` beside the built-in ones.
         transforms: hooks on bodies, in the order they see them.
         item_hooks: hooks on the items of streams, in the order they see them.
+        client_key: whom a stream counts for, from its request: a user, a tenant, an address' network; the
+            client's address when it is not given. "" is nobody, who has no cap of its own.
 
     Raises:
         ConfigurationError: when a controller, an exposure or a setting cannot be used: at start-up, not at
@@ -45,31 +50,43 @@ class Millstream:
         codecs: Iterable[type[Codec]] = (),
         transforms: Sequence[Transform] = (),
         item_hooks: Sequence[ItemHook] = (),
+        client_key: ClientKey | None = None,
     ) -> None:
         self.settings = settings or Settings()
         catalogue = DEFAULT
         for codec in codecs:
             catalogue = catalogue.with_codec(codec)
         templates = Templates(self.settings.templates, reload=self.settings.debug)
-        planner = Planner(catalogue, templates, self.settings)
+        planner = Planner(catalogue, templates, self.settings, client_key)
         self.tree = Tree(root, planner.extensions_of)
         for action in actions(self.tree):
             planner.plan(action)
         self.ledger = Ledger(self.settings)
-        self._gateway = Gateway(
-            House(
-                settings=self.settings,
-                tree=self.tree,
-                planner=planner,
-                templates=templates,
-                ledger=self.ledger,
-                lanes=Lanes(self.settings.max_sync_streams),
-                participants=tuple(participants),
-                transforms=tuple(transforms),
-                item_hooks=tuple(item_hooks),
-            )
+        url = self.settings.durable_url
+        self._runs = None if url is None else Runs(url, self.settings, planner)
+        house = House(
+            settings=self.settings,
+            tree=self.tree,
+            planner=planner,
+            templates=templates,
+            ledger=self.ledger,
+            lanes=Lanes(self.settings.max_sync_streams, self.settings.retry_after),
+            participants=tuple(participants),
+            transforms=tuple(transforms),
+            item_hooks=tuple(item_hooks),
+            runs=self._runs,
+            hosted=[app for app in applications(self.tree) if isinstance(app, Hosted)],
         )
+        for hosted in house.hosted:
+            self.ledger.on_drain(hosted.stop_followers)
+        if self._runs is not None:
+            self._runs.answer = lambda recording: Visit(house, recording, recording).run()
+            self._runs.ends = lambda: self.ledger.draining
+            self.ledger.on_drain(self._runs.stop_followers)
+        self._gateway = Gateway(house)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
+        if self._runs is not None and scope["type"] == "lifespan":
+            receive = self._runs.opened_first(receive, send)
         await self._gateway(scope, receive, send)

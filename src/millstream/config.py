@@ -11,6 +11,7 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
 from millstream.errors import ConfigurationError
@@ -56,10 +57,16 @@ class Settings:
         None, "How long a producer may take for one item.", least=0.001, per_action=True
     )
     stall_timeout: float | None = _setting(
-        60.0, "How long one write may wait for a client that does not read.", least=0.001, per_action=True
+        60.0,
+        "How long a client may keep one write or the next piece of a form waiting.",
+        least=0.001,
+        per_action=True,
     )
     min_rate: float | None = _setting(
-        240.0, "Bytes a second a reader must take, measured after five seconds.", least=0.001, per_action=True
+        240.0,
+        "Bytes a second a client must take, or send of a form, after some seconds.",
+        least=0.001,
+        per_action=True,
     )
     close_timeout: float = _setting(
         10.0, "How long an interrupted async producer may take to clean up.", least=0.001, per_action=True
@@ -80,19 +87,65 @@ class Settings:
     read_only: bool = _setting(
         False, "Whether an action may not write: nothing is committed.", per_action=True
     )
+    stream_id: bool = _setting(
+        False,
+        "Whether the head of a stream names it (`Stream-Id`), so that it can be stopped.",
+        per_action=True,
+    )
     on_disconnect: str = _setting(
         "cancel", "What a client's leaving does: cancel, detach or grace(seconds).", per_action=True
+    )
+    detached_lifetime: float | None = _setting(
+        3600.0, "How long a stream may run on after its client left.", least=0.001, per_action=True
+    )
+    max_detached: int = _setting(
+        1_000, "Streams that run on without their clients; beyond, leaving cancels.", least=0
     )
 
     high_water: int = _setting(
         256 * KIB, "Bytes a stream may be ahead of its socket.", least=1, per_action=True
     )
-    max_body: int = _setting(16 * MIB, "The longest request body that is read into arguments.", least=0)
-    max_streams: int = _setting(20_000, "Open streams in this process; beyond, 503.", least=1)
+    max_body: int | None = _setting(
+        16 * MIB,
+        "The longest request body; an action's own may be longer only for one it streams; beyond, 413.",
+        least=0,
+        per_action=True,
+    )
+    max_streams: int = _setting(
+        20_000,
+        "Open streams in this process; an action's own counts that action's; beyond, 503.",
+        least=1,
+        per_action=True,
+    )
+    max_streams_per_client: int | None = _setting(
+        None,
+        "Open streams of one client; an action's own counts that action's; beyond, 429.",
+        least=1,
+        per_action=True,
+    )
     max_sync_streams: int = _setting(
         10_000, "Threads for synchronous actions and streams; beyond, 503.", least=1
     )
-    max_streams_per_client: int | None = _setting(None, "Open streams of one address; beyond, 429.", least=1)
+    retry_after: int = _setting(
+        1, "Seconds after which a client that was refused may come back.", least=0, per_action=True
+    )
+
+    durable_url: str | None = _setting(
+        None, "Where the output of durable actions is kept: sqlite:///…, redis://… or postgresql://…."
+    )
+    durable_ttl: float = _setting(
+        3600.0, "How long a durable stream is kept after it ended and was last read.", least=1
+    )
+    durable_lease: float = _setting(
+        30.0, "Silence after which the process that produces a durable stream counts as dead.", least=0.1
+    )
+
+    trusted_proxies: str = _setting(
+        "", "Addresses and networks of proxies that are believed about their clients; unix for a unix socket."
+    )
+    proxy_header: str = _setting(
+        "x-forwarded-for", "Which header those proxies write: x-forwarded-for or forwarded."
+    )
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -104,6 +157,11 @@ class Settings:
                 f"the setting charset is {self.charset!r}, which is no charset Python can encode text in"
             ) from None
         linger(self.on_disconnect)
+        networks(self.trusted_proxies)
+        if self.proxy_header not in PROXY_HEADERS:
+            raise ConfigurationError(
+                f"the setting proxy_header is {self.proxy_header!r}: it must be {' or '.join(PROXY_HEADERS)}"
+            )
 
     def for_action(self, **overrides: Any) -> Settings:
         """These settings with those of one action laid over them.
@@ -130,6 +188,28 @@ def linger(policy: str) -> float:
     return float(grace[1])
 
 
+Network = IPv4Network | IPv6Network
+
+
+def networks(trusted: str) -> tuple[Network, ...]:
+    """The networks among what is trusted, separated by commas or spaces; `unix` is none.
+
+    Raises:
+        ConfigurationError: when something is neither an address, nor a network, nor `unix`.
+    """
+    return tuple(_network(text) for text in trusted.replace(",", " ").split() if text != UNIX)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        raise ConfigurationError(
+            f"the setting trusted_proxies names {text!r}: it must be an address such as 10.0.0.1, "
+            f"a network such as 10.0.0.0/8, or {UNIX}"
+        ) from None
+
+
 def _check(setting: dataclasses.Field[Any], value: Any) -> None:
     wanted = str(setting.type)
     if value is None and "None" in wanted:
@@ -144,6 +224,10 @@ def _check(setting: dataclasses.Field[Any], value: Any) -> None:
         raise ConfigurationError(f"the setting {setting.name} is {value!r}: the least allowed is {least:g}")
 
 
+UNIX: Final = "unix"
+"""How `trusted_proxies` names whoever comes by a unix socket, and so has no address."""
+
+PROXY_HEADERS: Final = ("x-forwarded-for", "forwarded")
 LINGER: Final = {"cancel": 0.0, "detach": math.inf}
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "bool": (bool,),
@@ -157,5 +241,13 @@ _IN_WORDS: Final = {
     "float": "a number",
     "str": "a text",
 }
-PER_ACTION: Final = frozenset(s.name for s in dataclasses.fields(Settings) if s.metadata["per_action"])
-"""The settings an action may override through `expose`."""
+CLIENT_KEY: Final = "client_key"
+"""Whom a stream counts for: given to `expose` as the settings are, but a function is nothing one deploys."""
+
+DURABLE: Final = "durable"
+"""Whether, and how, an action's output is kept in a log: given to `expose` in the same way."""
+
+PER_ACTION: Final = frozenset(
+    {CLIENT_KEY, DURABLE, *(s.name for s in dataclasses.fields(Settings) if s.metadata["per_action"])}
+)
+"""What an action may override through `expose`."""

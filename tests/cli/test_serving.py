@@ -65,6 +65,10 @@ def test_the_server_waits_as_long_as_streams_may_take_to_end() -> None:
     assert config.timeout_graceful_shutdown == 37
 
 
+def test_whom_to_believe_about_clients_is_left_to_the_application() -> None:
+    assert serving._config(None, ServerOptions(), Settings()).proxy_headers is False
+
+
 def test_the_server_does_not_tell_its_name() -> None:
     assert serving._config(None, ServerOptions(), Settings()).server_header is False
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import collections
 import csv
 import io
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple
@@ -15,6 +15,8 @@ from sqlalchemy import create_engine, text
 
 from millstream.codecs.csv import Csv
 from millstream.errors import ConfigurationError, WrongItem
+from millstream.protocol.columns import Column
+from millstream.protocol.dialects import CsvDialect
 from millstream.testing.contracts import check_codec
 
 
@@ -164,3 +166,63 @@ def test_fields_beyond_the_charset_are_found_before_the_first_row() -> None:
 def test_csv_says_its_charset() -> None:
     assert Csv(action="x", charset="utf-8-sig").content_type == "text/csv; charset=utf-8"
     assert write([{"a": 1}, {"a": 2}], "utf-8-sig") == b"\xef\xbb\xbfa\r\n1\r\n2\r\n"
+
+
+def test_declared_columns_are_the_header_of_an_empty_table() -> None:
+    codec = Csv(action="a", charset="utf-8")
+    codec.declare((Column("a"), Column("b")))
+    assert codec.head() + codec.tail() == b"a,b\r\n"
+    assert codec.item({"b": 1}) == b",1\r\n"
+
+
+def test_fields_go_before_what_is_declared() -> None:
+    codec = Csv(action="a", charset="utf-8", fields=["b"])
+    codec.declare((Column("a"), Column("b")))
+    assert codec.head() == b"b\r\n"
+
+
+def test_declared_columns_that_no_charset_has_are_refused() -> None:
+    with pytest.raises(WrongItem, match="cannot be written"):
+        Csv(action="a", charset="ascii").declare((Column("\u20ac"),))
+
+
+MOMENTS = [
+    (datetime(2026, 1, 2, 3, 4, 5), "2026-01-02 03:04:05"),  # noqa: DTZ001  without a zone
+    (datetime(2026, 1, 2, 3, 4, 5, 500_000), "2026-01-02 03:04:05.5"),  # noqa: DTZ001  as above
+    (datetime(2026, 1, 2, 3, 4, 0, 10, tzinfo=UTC), "2026-01-02 03:04:00.00001+00:00"),
+    (datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=-5, minutes=-30))), "2026-01-02 00:00:00-05:30"),
+    (time(3, 0), "03:00:00"),
+    (time(3, 0, 0, 100_000), "03:00:00.1"),
+]
+
+
+@pytest.mark.parametrize(("moment", "written"), MOMENTS)
+def test_a_moment_is_written_as_in_sql(moment: object, written: str) -> None:
+    assert cells(write([(moment, 1)], fields=["a", "b"]))[1] == [written, "1"]
+    codec = Csv(action="a", charset="utf-8", header=False)
+    columns = (Column("a"), Column("b"))
+    assert codec.rows(columns)([(moment, 1), (None, 2)]).decode() == f"{written},1\r\n,2\r\n"
+    assert codec.rows(columns)([(moment, 1), ("x", 2)]).decode() == f"{written},1\r\nx,2\r\n"
+
+
+@pytest.mark.parametrize(
+    ("charset", "options"),
+    [
+        ("utf-16", {}),
+        ("utf-8-sig", {}),
+        ("utf-8", {"guard_formulas": True}),
+        ("utf-8", {"delimiter": "."}),
+        ("utf-8", {"fields": ["b", "a"]}),
+    ],
+)
+def test_only_plain_tables_have_a_dialect(charset: str, options: dict[str, Any]) -> None:
+    columns = (Column("a"), Column("b"))
+    assert Csv(action="a", charset=charset, **options).dialect(columns) is None
+    assert Csv(action="a", charset="UTF8", delimiter=";").dialect(columns) == CsvDialect(";")
+    assert Csv(action="a", charset="utf-8").dialect(columns[:1]) is None  # its empty cells are quoted
+
+
+def test_what_was_written_gets_its_header_once() -> None:
+    codec = Csv(action="a", charset="utf-8")
+    codec.dialect((Column("a"), Column("b")))
+    assert codec.framed(b"") + codec.framed(b"1,2\r\n") == b"a,b\r\n1,2\r\n"

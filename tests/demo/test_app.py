@@ -49,7 +49,10 @@ def test_the_front_page_shows_the_code_it_runs(server: Server) -> None:
     ("path", "content_type"),
     [
         ("/static/style.css", "text/css; charset=utf-8"),
+        ("/static/live.js", "text/javascript; charset=utf-8"),
         ("/static/script.js", "text/javascript; charset=utf-8"),
+        ("/static/downloads.js", "text/javascript; charset=utf-8"),
+        ("/static/answers.js", "text/javascript; charset=utf-8"),
     ],
 )
 def test_what_the_front_page_needs_is_there(server: Server, path: str, content_type: str) -> None:

@@ -61,8 +61,30 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, server: Server) -> Any:
+    return opened(browser, server.url)
+
+
+@pytest.fixture
+def downloads(browser: Any, server: Server) -> Any:
+    return opened(browser, f"{server.url}/downloads")
+
+
+@pytest.fixture
+def answers(browser: Any, server: Server) -> Iterator[Any]:
+    pytest.importorskip("apsw", reason="the page of the answers needs millstream[durable]")
+    first = browser.current_window_handle
+    yield opened(browser, f"{server.url}/answers")
+    for other in browser.window_handles:
+        if other != first:
+            browser.switch_to.window(other)
+            browser.close()
+    browser.switch_to.window(first)
+    browser.get_log("browser")  # it may have said that a stop is no end; no other test need find that
+
+
+def opened(browser: Any, url: str) -> Any:
     browser.get("about:blank")  # leaves the page before, and its streams
-    browser.get(server.url)
+    browser.get(url)
     return browser
 
 
@@ -167,8 +189,92 @@ def test_nothing_is_complained_about(page: Any) -> None:
     assert page.get_log("browser") == []
 
 
+@pytest.mark.parametrize(
+    ("compressed", "coding"), [(True, {"br", "gzip", "zstd"}), (False, {"as it is"})], ids=["packed", "plain"]
+)
+def test_a_format_is_measured_while_it_comes(downloads: Any, compressed: bool, coding: set[str]) -> None:
+    if not compressed:
+        find(downloads, "[name=compressed]").click()
+    find(downloads, "#csv button").click()
+    wait_text(downloads, "#csv .state", "complete")
+    kilobytes = int(find(downloads, "#csv .size").text.removesuffix(" kB"))
+    wire = int(find(downloads, "#csv .wire").text.removesuffix(" kB"))
+    assert find(downloads, "#csv .coding").text in coding
+    assert kilobytes > 300
+    assert (wire < kilobytes / 2) == compressed
+    assert find(downloads, "#csv path").get_attribute("d").startswith("M0 39L")
+
+
+def test_all_formats_come_one_after_another(downloads: Any) -> None:
+    find(downloads, "#downloads .all").click()
+    rows = downloads.find_elements("css selector", ".formats li")
+    wait(downloads, lambda: all("complete" in row.get_attribute("class") for row in rows))
+    assert len(rows) >= 6
+    assert downloads.get_log("browser") == []
+
+
+def test_a_download_is_a_plain_link_to_what_was_chosen(downloads: Any) -> None:
+    find(downloads, "option[value='2']").click()
+    find(downloads, "[name=compressed]").click()
+    link = find(downloads, "#ndjson .save")
+    assert link.get_attribute("href").endswith("/plain/flights.ndjson?month=2")
+    assert find(downloads, "#downloads .curl").text.endswith("/plain/flights.csv?month=2'")
+
+
+def words(page: Any) -> str:
+    return str(page.execute_script("return document.querySelector('#answers .answer').textContent"))
+
+
+def wait_words(page: Any, count: int) -> str:
+    wait(page, lambda: len(words(page).split()) >= count)
+    return words(page)
+
+
+def test_an_answer_survives_a_reload(answers: Any) -> None:
+    find(answers, "#answers button").click()
+    before = wait_words(answers, 5)
+    address = answers.current_url
+    answers.refresh()
+    after = wait_words(answers, len(before.split()) + 5)
+    find(answers, "#answers button").click()
+    wait_text(answers, "#answers .state", "stopped")
+    assert answers.current_url == address
+    assert after.startswith(before)
+
+
+def test_a_second_page_follows_the_same_run_and_may_stop_it(answers: Any) -> None:
+    first = answers.current_window_handle
+    find(answers, "#answers button").click()
+    before = wait_words(answers, 3)
+    address = answers.current_url
+    answers.switch_to.new_window("tab")
+    answers.get(address)
+    assert wait_words(answers, 3).startswith(before)
+    find(answers, "#answers button").click()
+    wait_text(answers, "#answers .state", "stopped")
+    seen = words(answers)
+    answers.switch_to.window(first)
+    wait_text(answers, "#answers .state", "stopped")
+    assert words(answers) == seen
+
+
+def test_an_answer_that_was_complete_is_still_there(answers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millstream.demo.answers.PACE", 0.0)
+    find(answers, "input[value=hour]").find_element("xpath", "..").click()
+    find(answers, "#answers button").click()
+    wait_text(answers, "#answers .state", "complete")
+    whole = words(answers)
+    answers.refresh()
+    wait_text(answers, "#answers .state", "complete")
+    assert words(answers) == whole
+    assert whole.endswith("Set the alarm.")
+    assert find(answers, "input[value=hour]").is_selected()
+
+
+@pytest.mark.parametrize("address", ["", "/downloads", "/answers"])
 @pytest.mark.parametrize("width", [360, 768, 1280])
-def test_nothing_sticks_out_at_any_width(page: Any, width: int) -> None:
+def test_nothing_sticks_out_at_any_width(browser: Any, server: Server, address: str, width: int) -> None:
+    page = opened(browser, server.url + address)
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     wait(page, lambda: page.execute_script("return innerWidth") == width)

@@ -110,6 +110,25 @@ def test_methods_http_does_not_know_are_refused(methods: Any) -> None:
         expose(allowed_methods=methods)
 
 
+def test_a_download_belongs_to_its_exposure() -> None:
+    @expose("json")
+    @expose("csv", download="orders-{month}.csv")
+    def orders() -> None: ...
+
+    assert [each.download for each in of(orders).exposures] == [None, "orders-{month}.csv"]
+
+
+def test_a_download_that_is_no_name_is_refused() -> None:
+    wrong: Any = True
+    with pytest.raises(ConfigurationError, match="download True"):
+        expose("csv", download=wrong)
+
+
+def test_a_download_of_nothing_but_inherited_formats_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="of no format"):
+        expose(inherit=True, download="orders.csv")
+
+
 @pytest.mark.parametrize("content_type", ["json", "text/", "text/html\r\nX: y", "text/ü", "", "a/b; c=\0"])
 def test_a_content_type_that_is_none_is_refused(content_type: str) -> None:
     with pytest.raises(ConfigurationError, match="content type"):

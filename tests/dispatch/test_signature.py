@@ -152,3 +152,16 @@ def test_whatever_fits_and_binds_can_be_called(args: list[str], params: dict[str
         with suppress(HTTPError):  # what does not convert is the client's affair
             positional, keywords = signature.bind(args, params)
             function(None, *positional, **keywords)
+
+
+def test_what_it_returns_is_known_where_it_can_be() -> None:
+    def rows(self: Any) -> list[int]: ...  # type: ignore[empty-body]  # it is not called
+
+    def unknown(self: Any) -> Unknown: ...
+
+    @wraps(rows)
+    def wrapped(*args: Any) -> Any: ...
+
+    assert [of(each).returns for each in (rows, wrapped)] == [list[int], list[int]]
+    assert of(unknown).returns is None
+    assert of(lambda self: self).returns is None

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+
+from millstream.codecs.arrow import Arrow
+from millstream.codecs.csv import Csv
+from millstream.codecs.json import Json
 from millstream.codecs.ndjson import Ndjson
-from millstream.engine.batches import batches_of
+from millstream.engine.batches import Batches, batches_of
 from millstream.engine.source import source_of
 from millstream.protocol.columns import Column
+from millstream.protocol.dialects import Dialect, JsonLines, RecordBatches, Written
 
 
 class Rows:
@@ -60,3 +66,63 @@ def test_other_sources_and_codecs_go_item_by_item() -> None:
     assert batches_of(numbers, Ndjson(action="a", charset="utf-8")) is None
     plain: Any = type("Plain", (), {"item": bytes})()
     assert batches_of(rows, plain) is None
+
+
+class Writing(Rows):
+    """A source that writes JSON lines, and Arrow, but no CSV."""
+
+    def written(
+        self, dialect_of: Callable[[tuple[Column, ...]], Dialect | None]
+    ) -> Generator[Sequence[Sequence[Any]] | Written, None, None]:
+        self.columns = (Column("x"),)
+        match dialect_of(self.columns):
+            case JsonLines(end):
+                yield Written(b'{"x":1}' + end + b'{"x":2}' + end, 2)
+                yield Written(b"", 0)
+            case RecordBatches():
+                yield Written(pa.record_batch([pa.array([1, 2])], ["x"]), 2)
+            case _:
+                yield from self.batches()
+
+
+def bodies(source: Rows, encoder: Any) -> tuple[Batches, bytes]:
+    found = source_of(source)
+    assert found is not None
+    batches = batches_of(found, encoder)
+    assert batches is not None
+    pieces = [encoder.head(), *map(batches.encode, batches.source.iterator), encoder.tail()]
+    return batches, b"".join(pieces)
+
+
+def test_what_the_source_has_written_passes_and_its_rows_are_counted() -> None:
+    source = Writing()
+    batches, body = bodies(source, Ndjson(action="a", charset="utf-8"))
+    assert body == b'{"x":1}\n{"x":2}\n'
+    assert batches.more == 0  # two rows in two batches
+    assert source.taken == [(2, 16), (0, 0)]
+
+
+def test_an_array_has_its_commas_between_what_was_written() -> None:
+    assert bodies(Writing(), Json(action="a", charset="utf-8"))[1] == b'[{"x":1},\n{"x":2}]'
+
+
+def test_record_batches_go_to_the_encoder_that_takes_them() -> None:
+    _, body = bodies(Writing(), Arrow(action="a", charset="utf-8"))
+    assert pa.ipc.open_stream(body).read_all().to_pydict() == {"x": [1, 2]}
+
+
+def test_a_source_that_cannot_write_what_is_wanted_gives_rows() -> None:
+    assert bodies(Writing(), Csv(action="a", charset="utf-8", fields=["x"]))[1] == b"x\r\n1\r\n2\r\n3\r\n"
+
+
+def test_an_encoder_that_takes_rows_alone_is_given_rows() -> None:
+    class Sizes:
+        def rows(self, _: object) -> Callable[[Sequence[object]], bytes]:
+            return lambda batch: b"%d" % len(batch)
+
+        def head(self) -> bytes:
+            return b""
+
+        tail = head
+
+    assert bodies(Writing(), Sizes())[1] == b"21"

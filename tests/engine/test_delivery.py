@@ -680,8 +680,23 @@ async def test_its_own_producer_may_stop_it() -> None:
     async with living(producer()) as life:
         lives.append(life)
         assert isinstance(await life.over(), HTTPError)
-        assert life.end == ABANDONED
+        assert (life.end, life.wire.body) == (ABANDONED, b"a")
         assert life.log == ["cancelling 0"]
+
+
+async def test_what_a_synchronous_producer_yielded_before_it_stopped_itself_is_the_clients() -> None:
+    def producer() -> Iterator[str]:
+        yield "a"
+        lives[0].stream.stop()
+        while not lives[0].stream.unwanted:
+            time.sleep(0.001)
+        yield "b"
+
+    lives: list[Life] = []
+    async with living(producer()) as life:
+        lives.append(life)
+        assert isinstance(await life.over(), HTTPError)
+        assert (life.end, life.wire.body) == (ABANDONED, b"a")
 
 
 @instantly

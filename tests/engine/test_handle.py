@@ -14,7 +14,7 @@ from millstream.engine.ledger import Ledger
 from millstream.engine.scope import Scope
 from millstream.engine.stream import Stream
 from millstream.engine.threads import Lanes
-from millstream.errors import StreamInterrupted
+from millstream.errors import ControllerError, StreamInterrupted
 from millstream.protocol.events import Progress, Reason
 from millstream.protocol.lifecycle import State
 
@@ -41,7 +41,7 @@ async def test_it_tells_what_its_stream_does() -> None:
 async def test_it_tells_how_its_stream_ended() -> None:
     handle, scope = await held()
     scope.stream.client_gone = scope.read_only = True
-    assert handle.stop(Reason.REVOKED)
+    assert handle.stop(reason=Reason.REVOKED)
     assert (handle.state, handle.reason, handle.client_gone, handle.read_only) == (
         State.ABANDONED,
         Reason.REVOKED,
@@ -140,6 +140,25 @@ async def test_after_the_end_a_sleep_on_the_streams_thread_does_not_begin() -> N
     await scope.close()
 
 
+async def test_who_has_heard_of_the_end_may_sleep_while_it_cleans_up() -> None:
+    handle, scope = await held()
+    slept: list[float] = []
+
+    def produce() -> None:
+        try:
+            handle.sleep(60)
+        finally:
+            before = time.monotonic()
+            handle.sleep(0.02)
+            slept.append(time.monotonic() - before)
+
+    scope.stream.interrupt(Reason.STOPPED)
+    with pytest.raises(RuntimeError, match="StreamInterrupted"):
+        await scope.call(produce)
+    assert slept[0] >= 0.02
+    await scope.close()
+
+
 @pytest.mark.parametrize("borrowed", [True, False])
 async def test_a_sleep_on_a_thread_of_the_authors_own_just_sleeps(borrowed: bool) -> None:
     log: list[str] = []
@@ -193,6 +212,15 @@ async def test_a_commit_on_the_streams_thread_is_a_checkpoint_when_it_returns(
     await scope.close()
 
 
+async def test_a_commit_on_a_thread_of_the_authors_own_is_refused() -> None:
+    log: list[str] = []
+    handle, scope = await held(Unit("a", log))
+    with pytest.raises(ControllerError, match=r"called stream\.commit\(\) on a thread of its own"):
+        await asyncio.to_thread(handle.commit)
+    assert log == []
+    await scope.close()
+
+
 async def test_a_checkpoint_that_fails_says_so_where_it_was_asked_for() -> None:
     handle, scope = await held(Unit("a", [], "prepare"))
     with pytest.raises(RuntimeError, match="a fails"):
@@ -205,3 +233,17 @@ async def test_stopping_from_the_streams_thread_is_possible() -> None:
     assert await scope.call(handle.stop)
     await soon(lambda: handle.reason is Reason.STOPPED)
     await scope.close()
+
+
+async def test_another_stream_of_the_process_is_found_and_stopped_by_its_name() -> None:
+    ledger = Ledger(Settings())
+    mine, other = Stream(), Stream()
+    ledger.enter(mine)
+    ledger.enter(other)
+    handle = Handle(Scope(Lanes(1), mine), ledger)
+    found = handle.find(other.id)
+    assert found is not None
+    assert found.id == other.id
+    assert handle.stop(other.id)
+    assert (mine.reason, other.reason) == (None, Reason.STOPPED)
+    assert not handle.stop("nobody")

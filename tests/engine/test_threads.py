@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import time
 import weakref
@@ -9,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.engine.conftest import PATIENCE, soon
+from tests.engine.conftest import soon
 
 from millstream.engine import threads
-from millstream.engine.threads import IDLE_NAME, SECONDS_PER_BUSY_THREAD, Lane, Lanes
+from millstream.engine.threads import IDLE_NAME, Lane, Lanes
 from millstream.errors import Overloaded
 
 
@@ -118,8 +117,7 @@ def test_a_job_may_end_after_its_loop() -> None:
     lane = asyncio.run(begin())
     gate.set()
     lane.dismiss()
-    lane._thread.join(PATIENCE)
-    assert not lane._thread.is_alive()
+    asyncio.run(soon(lambda: lane._thread.ident and not lane._thread.is_alive()))
 
 
 async def test_a_thread_keeps_nothing_of_a_job_that_is_done() -> None:
@@ -221,8 +219,8 @@ async def test_a_thread_nobody_needs_goes_away(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
     lanes = Lanes(1)
     lane = lanes.borrow("a")
-    lane.release()
-    await soon(lambda: not lane._thread.is_alive())
+    await rested(lane)
+    await soon(lambda: lane._thread.ident and not lane._thread.is_alive())
     assert lanes.borrow("b") is not lane
     lanes.close()
 
@@ -266,18 +264,7 @@ async def test_closing_lets_the_idle_go_and_the_busy_finish() -> None:
     busy.release()
 
 
-# The convoy
-
-
-async def test_the_switch_interval_grows_with_the_busy_threads_and_comes_back() -> None:
-    usual = sys.getswitchinterval()
-    lanes = Lanes(1000)
-    lanes._count(+800)
-    assert sys.getswitchinterval() == pytest.approx(800 * SECONDS_PER_BUSY_THREAD)
-    lanes._count(-799)
-    assert sys.getswitchinterval() == pytest.approx(usual)
-    lanes._count(-1)
-    assert sys.getswitchinterval() == pytest.approx(usual)
+# Many of them
 
 
 async def test_many_threads_wake_and_end_in_little_more_than_their_time() -> None:
@@ -290,3 +277,38 @@ async def test_many_threads_wake_and_end_in_little_more_than_their_time() -> Non
         lane.release()
     await soon(lambda: len(lanes._idle) == 200)
     lanes.close()
+
+
+async def test_a_thread_that_is_done_is_lent_again_without_being_woken() -> None:
+    lanes = Lanes(1)
+    lane = lanes.borrow("a")
+    await lane.submit(lambda: None)
+    lane.release()
+    assert list(lanes._idle) == [lane]
+    lanes.close()
+
+
+async def test_a_thread_that_still_works_rests_when_it_is_done() -> None:
+    lanes, gate = Lanes(1), threading.Event()
+    lane = lanes.borrow("a")
+    lane.submit(gate.wait)
+    lane.release()
+    assert not lanes._idle
+    gate.set()
+    await soon(lambda: lane in lanes._idle)
+    lanes.close()
+
+
+async def test_the_loop_does_not_wait_for_a_thread_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, begin = threading.Event(), vars(threading.Thread)["_bootstrap"]
+
+    def held(thread: Any) -> None:
+        gate.wait()
+        begin(thread)
+
+    monkeypatch.setattr(threads._Thread, "_bootstrap", held)
+    lane = Lanes(1).borrow("a")
+    job = lane.submit(lambda: "done")
+    gate.set()
+    assert await job == "done"
+    lane.release()

@@ -7,7 +7,7 @@ from tests.engine.conftest import AsyncUnit, begun
 
 from millstream.engine.stream import Stream
 from millstream.errors import HTTPError
-from millstream.gateways.asgi import Connection
+from millstream.gateways.connection import Connection
 from millstream.pipeline.foreign import deliver_foreign
 from millstream.protocol.events import Reason
 from millstream.protocol.lifecycle import State

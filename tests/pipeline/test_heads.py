@@ -5,9 +5,11 @@ from http import HTTPStatus
 import pytest
 
 from millstream.errors import HeadAlreadySent, HTTPError
-from millstream.pipeline.heads import problem_head, stream_head, whole_head
+from millstream.pipeline.heads import Described, file_head, problem_head, stream_head, whole_head
 from millstream.protocol.ports import Head
 from millstream.web.response import Response
+
+CSV = Described("text/csv")
 
 
 def said(status: int = 200, **headers: str) -> Response:
@@ -19,11 +21,11 @@ def said(status: int = 200, **headers: str) -> Response:
 
 
 def whole(response: Response, status: int | None = None, content_type: str | None = "text/html") -> Head:
-    return whole_head(response, status, content_type, 5, "GET", negotiated=False)
+    return whole_head(response, Described(content_type), 5, "GET", status=status)
 
 
 def test_a_stream_tells_proxies_to_let_it_pass() -> None:
-    head = stream_head(said(), "text/csv", "GET", negotiated=False)
+    head = stream_head(said(), CSV, "GET")
     assert dict(head.headers) == {
         "content-type": "text/csv",
         "cache-control": "no-store, no-transform",
@@ -33,7 +35,7 @@ def test_a_stream_tells_proxies_to_let_it_pass() -> None:
 
 def test_what_the_author_says_goes_before_what_the_house_adds() -> None:
     author = said(201, content_type="text/tab-separated-values", cache_control="max-age=60", x_mine="1")
-    head = stream_head(author, "text/csv", "GET", negotiated=False)
+    head = stream_head(author, CSV, "GET")
     assert head.status == 201
     assert head.headers["content-type"] == "text/tab-separated-values"
     assert head.headers["cache-control"] == "max-age=60"
@@ -44,16 +46,14 @@ def test_every_cookie_of_the_author_leaves() -> None:
     author = said()
     author.set_cookie("a", "1")
     author.set_cookie("b", "2")
-    assert len(stream_head(author, "text/csv", "GET", negotiated=False).headers.getlist("set-cookie")) == 2
+    assert len(stream_head(author, CSV, "GET").headers.getlist("set-cookie")) == 2
 
 
 @pytest.mark.parametrize("make", ["stream", "whole"])
 def test_an_answer_that_was_negotiated_says_by_what(make: str) -> None:
-    author = said(vary="Cookie")
+    author, described = said(vary="Cookie"), Described("text/csv", negotiated=True)
     head = (
-        stream_head(author, "text/csv", "GET", negotiated=True)
-        if make == "stream"
-        else whole_head(author, None, "text/csv", 5, "GET", negotiated=True)
+        stream_head(author, described, "GET") if make == "stream" else whole_head(author, described, 5, "GET")
     )
     assert head.headers["vary"] == "Cookie, Accept"
 
@@ -61,7 +61,7 @@ def test_an_answer_that_was_negotiated_says_by_what(make: str) -> None:
 @pytest.mark.parametrize("make", ["stream", "whole"])
 def test_once_there_is_a_head_the_author_cannot_change_it(make: str) -> None:
     author = said()
-    head = stream_head(author, "text/csv", "GET", negotiated=False) if make == "stream" else whole(author)
+    head = stream_head(author, CSV, "GET") if make == "stream" else whole(author)
     head.headers["x-house"] = "1"
     with pytest.raises(HeadAlreadySent):
         author.status = 404
@@ -113,3 +113,23 @@ def test_a_problem_tells_what_its_error_does_and_that_accept_chose_its_form() ->
 
 def test_a_problem_without_a_body_describes_none() -> None:
     assert dict(problem_head(HTTPError(304), "text/html", 7, "GET").headers) == {"vary": "Accept"}
+
+
+def test_a_file_is_described_by_its_facts_and_may_be_kept() -> None:
+    facts = {"etag": '"1"', "content-length": "7", "accept-ranges": "bytes"}
+    head = file_head(said(etag='"own"'), CSV, facts, "GET")
+    assert dict(head.headers) == {**facts, "etag": '"own"', "content-type": "text/csv"}
+
+
+NAMED = Described("text/csv", disposition='attachment; filename="a.csv"')
+
+
+@pytest.mark.parametrize("status", [200, 201, 303])
+def test_what_is_to_be_saved_is_named_where_it_is_sent(status: int) -> None:
+    head = whole_head(said(), NAMED, 5, "GET", status=status)
+    assert head.headers.get("content-disposition") == (NAMED.disposition if status < 300 else None)
+
+
+def test_an_author_may_say_the_disposition() -> None:
+    head = stream_head(said(content_disposition="inline"), NAMED, "GET")
+    assert head.headers["content-disposition"] == "inline"

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 from collections import namedtuple
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,8 +19,8 @@ from millstream.codecs.ndjson import Ndjson
 from millstream.codecs.raw import Raw
 from millstream.engine.source import AsyncSource, SyncSource
 from millstream.errors import HTTPError, HTTPRedirect, WrongItem, WrongResult
-from millstream.pipeline.outcomes import Foreign, Outcome, Page, Streamed, Whole, outcome_of
-from millstream.pipeline.plans import Offer
+from millstream.pipeline.offers import Offer
+from millstream.pipeline.outcomes import Filed, Foreign, Outcome, Page, Streamed, Whole, outcome_of
 
 
 def offered(codec: type[Any] = Raw, content_type: str = "text/html; charset=utf-8", **more: Any) -> Offer:
@@ -140,7 +142,7 @@ def test_with_a_template_a_record_is_its_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "result", [[1], (1,), {1}, range(2), numbers(), iter([1]), {"a": 1}.items(), io.BytesIO(b"1")]
+    "result", [[1], (1,), {1}, range(2), numbers(), iter([1]), {"a": 1}.items(), io.StringIO("1")]
 )
 def test_whatever_else_can_be_iterated_is_a_stream(result: Any) -> None:
     streamed = outcome(result)
@@ -158,3 +160,17 @@ async def test_an_asynchronous_generator_is_a_stream() -> None:
 def test_anything_else_is_the_authors_mistake(result: Any) -> None:
     with pytest.raises(WrongResult, match=r"^Root\.feed returned .*, which is no response"):
         outcome(result)
+
+
+@pytest.mark.parametrize("make", [Path, io.FileIO, lambda _: io.BytesIO(b"1")])
+def test_a_path_and_an_open_binary_file_are_files(make: Callable[[str], Any]) -> None:
+    result = make(__file__)
+    assert outcome(result) == Filed(result)
+    if not isinstance(result, Path):
+        result.close()
+
+
+def test_a_temporary_file_is_a_file_and_a_text_file_is_a_stream_of_lines() -> None:
+    with NamedTemporaryFile() as binary, Path(__file__).open(encoding="utf-8") as text:
+        assert isinstance(outcome(binary), Filed)
+        assert isinstance(outcome(text), Streamed)

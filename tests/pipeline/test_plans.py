@@ -141,37 +141,102 @@ def test_an_exposure_is_asked_for_by_the_extensions_of_its_type_and_codec(
 
 
 @pytest.mark.parametrize(
-    ("extension", "accept", "chosen"),
+    ("extension", "wanted", "accept", "chosen"),
     [
-        ("", None, "application/json"),
-        ("", "*/*", "application/json"),
-        ("", "text/csv", "text/csv"),
-        ("", "text/csv;q=0.5, application/x-ndjson", "application/x-ndjson"),
-        ("csv", None, "text/csv"),
-        ("CSV", "application/json", "text/csv"),
-        ("jsonl", "text/csv", "application/x-ndjson"),
+        ("", "", None, "application/json"),
+        ("", "", "*/*", "application/json"),
+        ("", "", "text/csv", "text/csv"),
+        ("", "", "text/csv;q=0.5, application/x-ndjson", "application/x-ndjson"),
+        ("", "csv", "application/json", "text/csv"),
+        ("", "jsonl", None, "application/x-ndjson"),
+        ("", "CSV", None, "text/csv"),
+        ("csv", "", None, "text/csv"),
+        ("CSV", "json", "application/json", "text/csv"),
+        ("jsonl", "nonsense", "text/csv", "application/x-ndjson"),
     ],
 )
-def test_the_client_chooses_by_extension_and_then_by_accept(
-    extension: str, accept: str | None, chosen: str
+def test_the_client_chooses_by_extension_then_by_format_and_then_by_accept(
+    extension: str, wanted: str, accept: str | None, chosen: str
 ) -> None:
     plan = planned(*THREE)
     assert plan.negotiates
-    assert plan.choose(extension, accept).media_type == chosen
+    assert plan.choose(extension, wanted, accept).media_type == chosen
 
 
-def test_a_client_that_takes_none_of_several_is_told_which_there_are() -> None:
+@pytest.mark.parametrize(
+    ("wanted", "accept", "there"),
+    [
+        ("", "image/png", "application/json, application/x-ndjson, text/csv"),
+        ("xls", "text/csv", "formats json, ndjson, jsonl, csv"),
+    ],
+)
+def test_a_client_that_takes_none_of_several_is_told_which_there_are(
+    wanted: str, accept: str, there: str
+) -> None:
     with pytest.raises(HTTPError) as told:
-        planned(*THREE).choose("", "image/png")
+        planned(*THREE).choose("", wanted, accept)
     assert told.value.status == 406
-    assert told.value.detail == "this can be had as application/json, application/x-ndjson, text/csv"
+    assert told.value.detail.endswith(there)
 
 
 @pytest.mark.parametrize("accept", [None, "image/png", "*/*;q=0"])
 def test_a_single_format_is_sent_whatever_the_client_takes(accept: str | None) -> None:
     plan = planned(expose("json"))
     assert not plan.negotiates
-    assert plan.choose("", accept).media_type == "application/json"
+    assert not plan.by_format
+    assert plan.choose("", "", accept).media_type == "application/json"
+
+
+def test_a_format_may_be_named_by_the_extension_of_a_template_or_a_type(tmp_path: Path) -> None:
+    (tmp_path / "page.html").touch()
+    plan = planned(expose("page.html"), expose(content_type="application/json"), folder=tmp_path)
+    assert {name: offer.media_type for name, offer in plan.by_format.items()} == {
+        "html": "text/html",
+        "htm": "text/html",
+        "json": "application/json",
+    }
+
+
+def test_an_action_with_a_parameter_of_that_name_keeps_it() -> None:
+    def feed(self: object, format: str = "") -> None:  # noqa: A002  the name is the point
+        """Stand in for an author's method."""
+
+    made = planner()
+    for expose_it in THREE:
+        expose_it(feed)
+    declaration = declared(feed)
+    assert declaration is not None
+    assert not made.plan(compile_action("Root", "feed", feed, declaration, made.extensions_of)).by_format
+
+
+# Downloads
+
+
+def dispositions(*exposes: Decorator, folder: Path | None = None) -> list[str | None]:
+    offers = planned(*exposes, folder=folder).offers
+    return [None if offer.download is None else offer.download.disposition((), {}) for offer in offers]
+
+
+def test_a_download_names_every_format_a_codec_writes(tmp_path: Path) -> None:
+    (tmp_path / "page.html").touch()
+    exposed = (expose("page.html"), expose("json"), expose("ndjson", download="orders.csv"), expose("csv"))
+    assert dispositions(*exposed, folder=tmp_path) == [
+        None,
+        'attachment; filename="orders.json"',
+        'attachment; filename="orders.ndjson"',
+        'attachment; filename="orders.csv"',
+    ]
+
+
+def test_a_format_may_have_a_name_of_its_own_or_none() -> None:
+    assert dispositions(
+        expose("json", download=""), expose("ndjson", download="lines"), expose("csv", download="a.csv")
+    ) == [None, 'attachment; filename="lines.ndjson"', 'attachment; filename="a.csv"']
+
+
+def test_a_body_its_author_writes_is_saved_under_the_name_it_was_given() -> None:
+    exposed = expose(content_type="text/csv", download="orders.txt")
+    assert dispositions(exposed) == ['attachment; filename="orders.txt"']
 
 
 # Templates
@@ -196,6 +261,8 @@ def test_an_engine_that_is_no_codec_is_a_template(tmp_path: Path) -> None:
         (expose(lifetime="long"), "Root.feed: the setting lifetime is 'long'"),
         (expose(content_type="text/plain; charset=nonsense"), "Root.feed: 'nonsense' is no charset"),
         (expose(on_disconnect="stay"), "Root.feed: the setting on_disconnect is 'stay'"),
+        (expose("csv", download="{month}.csv"), "Root.feed: the download '{month}.csv' has the placeholder"),
+        (expose(download="a.{ext}"), "Root.feed: the download 'a.{ext}' asks for an extension"),
     ],
 )
 def test_what_cannot_be_used_is_told_with_the_actions_name(exposed: Decorator, text: str) -> None:

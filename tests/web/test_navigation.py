@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from millstream.errors import HTTPError, HTTPRedirect, OutsideRequest
 from millstream.web.navigation import abort, redirect, url
-from millstream.web.proxies import request_var
+from millstream.web.proxies import Binding
 from millstream.web.request import Request
 
 
@@ -27,11 +27,12 @@ def answering(path: str = "/here/now", root_path: str = "", host: str = "mill.ex
         "query_string": b"",
         "headers": [(b"host", host.encode())],
     }
-    token = request_var.set(Request(scope))
+    nothing: Any = None  # an address depends on the request alone
+    binding = Binding.bind(Request(scope), nothing, nothing)
     try:
         yield
     finally:
-        request_var.reset(token)
+        binding.release()
 
 
 @pytest.mark.parametrize(

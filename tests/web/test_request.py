@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from millstream.errors import HTTPError
+from millstream.errors import ControllerError, HTTPError
 from millstream.web.request import Params, Request
 
 FORM, JSON, MULTIPART = "application/x-www-form-urlencoded", "application/json", "multipart/form-data"
@@ -170,7 +170,7 @@ async def test_an_uploaded_file_is_a_field() -> None:
 async def test_a_body_of_another_type_is_left_unread() -> None:
     request = posted("application/octet-stream", b"0123")
     await request.read_params(1)
-    assert [chunk async for chunk in request.stream()] == [b"0123", b""]
+    assert [chunk async for chunk in request.stream()] == [b"0123"]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
@@ -299,3 +299,68 @@ async def test_a_client_that_leaves_while_it_sends_is_told_apart_from_one_that_s
 async def test_keys_of_json_may_be_anything() -> None:
     odd = {"": 1, "self": 2, "a.b": 3, "\x00": 4}
     assert await read(JSON, json.dumps(odd).encode()) == odd
+
+
+# Streaming the body
+
+
+async def test_a_json_body_was_read_and_can_be_streamed_all_the_same() -> None:
+    request = posted(JSON, b'{"a":', b"1}")
+    await request.read_params(LIMIT)
+    assert [piece async for piece in request.stream()] == [b'{"a":1}']
+
+
+async def test_a_body_is_streamed_once_or_gone_on_with() -> None:
+    request = posted("text/plain", b"a", b"b")
+    assert await anext(request.stream()) == b"a"
+    assert [piece async for piece in request.stream()] == [b"b"]
+    with pytest.raises(ControllerError, match="streamed already"):
+        request.stream()
+
+
+async def test_starlettes_own_readers_read_the_stream() -> None:
+    request = posted("text/plain", b"a", b"b")
+    assert await request.body() == b"ab"
+    assert [piece async for piece in request.stream()] == [b"ab"]
+
+
+async def test_a_form_cannot_be_streamed_any_more() -> None:
+    request = posted(FORM, b"a=1")
+    await request.read_params(LIMIT)
+    with pytest.raises(ControllerError, match="read as a form"):
+        request.stream()
+
+
+async def test_a_form_that_a_get_brings_can_be_asked_for() -> None:
+    request = made("GET", "/", "", b"a=1&b=2", headers={"content-type": FORM})
+    await request.read_params(LIMIT)
+    assert dict(await request.form()) == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "charset"),
+    [
+        ("text/csv", "utf-8"),
+        ("text/csv; charset=latin-1", "latin-1"),
+        ('text/csv; charset="latin-1"', "latin-1"),
+        ("", "utf-8"),
+        ("text/csv; charset=", ""),
+    ],
+)
+def test_the_charset_is_as_declared(content_type: str, charset: str) -> None:
+    assert posted(content_type).charset == charset
+
+
+async def test_lines_are_of_the_bodys_charset() -> None:
+    request = posted("text/csv; charset=latin-1", b"\xfc\n")
+    assert [line async for line in request.lines()] == ["ü\n"]
+
+
+@pytest.mark.parametrize("limit", [LIMIT, None])
+async def test_what_was_parsed_may_turn_out_to_be_too_long_for_the_action(limit: int | None) -> None:
+    request = posted(FORM, b"a=", b"123")
+    await request.read_params(limit)
+    request.limit_body(5)
+    with pytest.raises(HTTPError, match="longer than the 4 bytes") as refused:
+        request.limit_body(4)
+    assert refused.value.status == 413

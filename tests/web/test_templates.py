@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from millstream.errors import ConfigurationError, OutsideRequest
-from millstream.web.proxies import TemplateContext, context_var
+from millstream.web.proxies import Binding, tmpl_context
 from millstream.web.templates import Templates
 
 
@@ -26,13 +28,13 @@ def test_what_is_put_into_html_is_escaped(tmp_path: Path) -> None:
 
 def test_the_names_turbogears_knows_are_there(tmp_path: Path) -> None:
     made = templates(tmp_path, page="{{ url('/a b') }} {{ tmpl_context.title }}{{ tmpl_context.unset }}")
-    context = TemplateContext()
-    context.title = "Orders"
-    token = context_var.set(context)
+    nothing: Any = None  # a template asks for no more of the request
+    binding = Binding.bind(nothing, nothing, nothing)
     try:
+        tmpl_context.title = "Orders"
         assert made.render("page.html", {}) == "/a%20b Orders"
     finally:
-        context_var.reset(token)
+        binding.release()
 
 
 def test_the_request_is_there_and_says_when_it_is_not(tmp_path: Path) -> None:
@@ -75,3 +77,19 @@ def test_a_template_that_is_not_there_or_is_none_is_told_with_its_folder(tmp_pat
         with pytest.raises(ConfigurationError) as told:
             made.get(name)
         assert str(told.value).startswith(f"the template {name!r} in {tmp_path} cannot be used: ")
+
+
+def test_a_page_can_be_had_piece_by_piece(tmp_path: Path) -> None:
+    made = templates(tmp_path, page="<p>{% for n in numbers %}{{ n }};{% endfor %}")
+    pieces = made.pieces("page.html", {"numbers": (n for n in (1, 2))})
+    assert next(pieces) == "<p>"
+    assert "".join(pieces) == "1;2;"
+
+
+async def test_a_page_can_iterate_asynchronously(tmp_path: Path) -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    made = templates(tmp_path, page="{% for n in numbers %}{{ n }}{{ url('/') }}{% endfor %}")
+    pieces = made.apieces("page.html", {"numbers": numbers()})
+    assert [piece async for piece in pieces] == ["1", "/"]

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+import zlib
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from tests.wire.conftest import Probe, watched
 
-from millstream import Millstream, TGController, expose, response
-from millstream.testing import EventReader, TimedOut, WireClient
+from millstream import Millstream, Settings, TGController, expose, response
+from millstream.testing import EventReader, TimedOut, WireClient, WireReply
 
 pytestmark = pytest.mark.wire
 
 QUIET = 0.05
+SIGNS = {"ndjson": b"\n", "json": b"\n", "xml": b"\n", "sse": b": keep-alive\n\n"}
 
 
 class Sync(TGController):
@@ -29,6 +32,7 @@ class Sync(TGController):
     @expose("ndjson", keep_alive=QUIET)
     @expose("json")
     @expose("sse")
+    @expose("xml")
     @expose("csv")
     def silent(self) -> Iterator[dict[str, int]]:
         seen = watched()
@@ -52,6 +56,7 @@ class Async(TGController):
     @expose("ndjson", keep_alive=QUIET)
     @expose("json")
     @expose("sse")
+    @expose("xml")
     @expose("csv")
     async def silent(self) -> AsyncIterator[dict[str, int]]:
         seen = watched()
@@ -98,14 +103,14 @@ def test_a_whole_body_says_nothing_of_it(wire: WireClient) -> None:
     assert "cache-control" not in headers
 
 
-@pytest.mark.parametrize(
-    ("extension", "sign"), [("ndjson", b"\n"), ("json", b"\n"), ("sse", b": keep-alive\n\n")]
-)
+@pytest.mark.parametrize("extension", SIGNS)
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
 def test_a_silent_stream_gives_signs_of_life_that_mean_nothing(
-    wire: WireClient, kind: str, extension: str, sign: bytes, probe: Probe
+    wire: WireClient, kind: str, coding: str, extension: str, probe: Probe
 ) -> None:
-    reply = wire.get(f"/{kind}/silent.{extension}", probe.headers)
-    chunks = (chunk.data for chunk in reply)
+    sign = SIGNS[extension]
+    reply = wire.get(f"/{kind}/silent.{extension}", [*probe.headers, ("accept-encoding", coding)])
+    chunks = decoded(reply)
     received = read_until(chunks, b"1")
     received += read_until(chunks, sign) + read_until(chunks, sign)
     assert len(probe.values("step")) == 1
@@ -115,6 +120,17 @@ def test_a_silent_stream_gives_signs_of_life_that_mean_nothing(
     assert steps_in(received, extension) == [{"step": 1}, {"step": 2}]
     assert probe.wait_ended().items == 2
     assert len(set(probe.values("step"))) == 1  # the same thread, undisturbed
+
+
+def test_signs_of_life_are_given_unless_somebody_says_otherwise() -> None:
+    assert Settings().keep_alive == 15
+
+
+def decoded(reply: WireReply) -> Iterator[bytes]:
+    """The body as it arrives: what a chunk holds can be read before the next is there."""
+    gzip = zlib.decompressobj(wbits=31) if reply.headers.get("content-encoding") == "gzip" else None
+    for chunk in reply:
+        yield gzip.decompress(chunk.data) if gzip is not None else chunk.data
 
 
 def test_a_format_without_room_for_signs_stays_silent(wire: WireClient, kind: str, probe: Probe) -> None:
@@ -130,6 +146,8 @@ def steps_in(body: bytes, extension: str) -> list[object]:
     match extension:
         case "json":
             found: list[object] = json.loads(body)
+        case "xml":
+            found = [{"step": int(step)} for step in re.findall(rb"<step>([0-9]+)</step>", body)]
         case "ndjson":
             found = [json.loads(line) for line in body.splitlines() if line]
         case _:

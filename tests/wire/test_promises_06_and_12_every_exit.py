@@ -37,7 +37,7 @@ class Place:
 def begin() -> Probe:
     seen = watched()
     seen.note("began", Place().runner)
-    seen.note("stream", stream_var.get())
+    seen.note("stream", stream_var.get(None))
     return seen
 
 
@@ -328,7 +328,7 @@ def is_stopped_from_outside(wire: WireClient, probe: Probe) -> None:
 
 def is_revoked(wire: WireClient, probe: Probe) -> None:
     handle: StreamHandle = probe.wait("stream")
-    assert handle.stop(Reason.REVOKED)
+    assert handle.stop(reason=Reason.REVOKED)
     assert wire.read_head().status == 403
 
 

@@ -2,85 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.wire.conftest import PATIENCE
+from tests.wire.running import Running, started
 
 from millstream.testing import BodyTruncated, WireClient, connect
 
 pytestmark = pytest.mark.wire
 
-HERE = Path(__file__).parent
-START = 20.0
-"""Seconds that a server may take to take connections."""
-
 COMMANDS = {
-    "uvicorn": ["uvicorn", "page:app", "--port"],
-    "granian": ["granian", "--interface", "asgi", "page:app", "--port"],
-    "millstream": ["millstream", "serve", "page:app", "--port"],
+    "uvicorn": ["uvicorn", "page:app"],
+    "granian": ["granian", "--interface", "asgi", "page:app"],
+    "millstream": ["millstream", "serve", "page:app"],
 }
-
-
-class Running:
-    """A server in a process of its own."""
-
-    def __init__(self, command: list[str], log: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as reserved:
-            self.port: int = reserved.getsockname()[1]
-        self._log = log
-        path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603  our own words
-                [sys.executable, "-m", *command, str(self.port)],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-
-    def wait_started(self) -> None:
-        deadline = time.monotonic() + START
-        while True:
-            try:
-                return connect("127.0.0.1", self.port).close()
-            except ConnectionRefusedError:
-                assert self._process.poll() is None, self.log
-                assert time.monotonic() < deadline, self.log
-                time.sleep(0.02)
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
-
-    def wait_log(self, text: str, times: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while self.log.count(text) < times:
-            assert time.monotonic() < deadline, f"{text!r} is not {times} times in:\n{self.log}"
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(PATIENCE)
-        finally:
-            self._process.kill()
-            self._process.wait()
 
 
 @pytest.fixture(scope="module", params=COMMANDS)
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    server = Running(COMMANDS[request.param], tmp_path_factory.mktemp("server") / "log")
-    try:
-        server.wait_started()
+    with started(COMMANDS[request.param], tmp_path_factory.mktemp("server")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

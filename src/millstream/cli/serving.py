@@ -127,8 +127,9 @@ class _Workers(Multiprocess):
         for worker in self.processes:
             if worker.pid is not None:
                 self._told.add(worker.pid)
-                with suppress(ProcessLookupError):
+                with suppress(OSError):  # it has ended already
                     os.kill(worker.pid, signal.SIGTERM)
+                    worker.child_conn.send(True)  # for it, if it dies before it answers the ping we wait for
 
 
 def settings_of(application: Any) -> Settings:

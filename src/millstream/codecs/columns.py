@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from millstream.codecs.values import Cell, cell, cells_of
+from millstream.protocol.dialects import Transposed
 
 Lines = Callable[[Sequence[Sequence[Any]]], str]
 """The lines of a batch: byte for byte what `csv.writer` makes of its rows, one after the other."""
@@ -62,6 +63,8 @@ def transposed(batch: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     Raises:
         ValueError: when the rows differ in length.
     """
+    if isinstance(batch, Transposed):
+        return list(batch.columns)
     width = len(batch[0]) if batch else 0
     flat = list(chain.from_iterable(batch))
     if len(flat) != width * len(batch):

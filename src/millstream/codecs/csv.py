@@ -69,6 +69,8 @@ class Csv(Codec):
         self._encode = text_encoder(charset)
         self._delimiter = delimiter
         self._guards = guard_formulas
+        is_utf8 = codecs.lookup(charset).name == "utf-8"  # and no byte order mark
+        self._is_plain = is_utf8 and delimiter in _USUAL and not guard_formulas
         sink = SimpleNamespace(write=self._encode)
         self._write: Callable[[list[Cell]], bytes] = csv.writer(
             sink, delimiter=delimiter, lineterminator=LINE_END
@@ -134,11 +136,9 @@ class Csv(Codec):
     def dialect(self, columns: tuple[Column, ...], /) -> CsvDialect | None:
         """The lines, unless an option makes them something that no database writes."""
         names = self.distinct_names(columns)
-        is_plain = (
-            not self._guards and self._delimiter in _USUAL and codecs.lookup(self.charset).name == "utf-8"
-        )
+        fits = not self._fields or self._fields == names
         # A table of one column quotes what is empty.
-        if not is_plain or len(names) == 1 or (self._fields and self._fields != names):
+        if not self._is_plain or not fits or len(names) == 1:
             return None
         self._names = names
         return CsvDialect(self._delimiter)

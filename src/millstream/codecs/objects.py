@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import starmap
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -11,6 +12,7 @@ from millstream.codecs.base import Codec
 from millstream.codecs.rows import Readers, checked_fields, row_maker
 from millstream.codecs.values import json_bytes, json_lines
 from millstream.protocol.columns import Column
+from millstream.protocol.dialects import Transposed
 
 UNWRITABLE: Final = (TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 """What encoding an item may raise because of the item."""
@@ -54,9 +56,12 @@ class ObjectCodec(Codec):
         """
         make = row_maker(self.distinct_names(columns))
 
+        def made(batch: Sequence[Sequence[Any]]) -> Iterator[Any]:
+            return map(make, *batch.columns) if isinstance(batch, Transposed) else starmap(make, batch)
+
         def encode(batch: Sequence[Sequence[Any]]) -> bytes | None:
             try:
-                data = json_lines([make(*row) for row in batch])
+                data = json_lines(list(made(batch)))
             except UNWRITABLE:
                 return None
             # A line feed inside a line can only come out of a `msgspec.Raw`, as white space.

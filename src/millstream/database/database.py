@@ -23,7 +23,8 @@ from millstream.database.joining import JoinedSession
 from millstream.database.judgements import judge
 from millstream.database.lease import Lease, LeasedSession, watch_engine
 from millstream.database.pins import LeaseReport, Pins
-from millstream.database.rows import Closable, RowSource, as_query, by_columns, read_only
+from millstream.database.queries import as_query, by_columns
+from millstream.database.rows import Closable, RowSource, read_only
 from millstream.protocol.ports import Join, Judgement
 from millstream.web.proxies import stream_var
 

@@ -1,7 +1,8 @@
-"""Rows: a query as a source, read by batches with a cursor on the server and a connection of its own.
+"""Rows: a query as a source, with a cursor on the server and a connection of its own.
 
-No object is made of a row but SQLAlchemy's `Row`, and a codec that takes batches makes bytes of a whole batch
-at once. The connection is taken when the first batch is asked for and given back on every way out.
+A codec gets its own bytes where the database can write them (`exports`), else batches of plain tuples
+(`fetching`), of which it makes bytes at once. An author who iterates a source gets SQLAlchemy's rows. The
+connection is taken when the first is asked for and given back on every way out.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, cast
 
-from sqlalchemy import Select, inspect
 from sqlalchemy.engine import Connection, CursorResult, Row
-from sqlalchemy.orm import Mapper, Query, QueryableAttribute
-from sqlalchemy.orm.util import AliasedInsp
 from sqlalchemy.sql.base import Executable
-from sqlalchemy.sql.selectable import SelectBase
 
+from millstream.database.columns import columns_of
+from millstream.database.exports import exportable
+from millstream.database.fetching import fetching
+from millstream.database.translating import translated
 from millstream.errors import ControllerError
+from millstream.protocol.columns import Column
+from millstream.protocol.dialects import Dialect, JsonLines, Written
 
 FIRST_BATCH: Final = 50
 """Rows of the first batch: few, so that the first byte is soon there."""
@@ -28,6 +31,15 @@ BATCH_BYTES: Final = 256 * 1024
 """How large a batch becomes: as many rows, unless their bytes are as many before."""
 
 GROWTH: Final = 8
+
+
+Rows = Sequence[Sequence[Any]]
+"""A batch."""
+
+DialectOf = Callable[[tuple[Column, ...]], Dialect | None]
+"""What is wanted, once the columns are known; see `WritesRows`."""
+
+_Batch = TypeVar("_Batch", bound=Sequence[Any])
 
 
 class Closable(Protocol):
@@ -60,26 +72,34 @@ class RowSource:
         *,
         batch: int | None = None,
     ) -> None:
-        self.columns: tuple[str, ...] = ()
+        self.columns: tuple[Column, ...] = ()
         self._connect = connect
         self._entrust = entrust
         self._statement = statement
         self._parameters = parameters
         self._size = FIRST_BATCH if batch is None else batch
         self._grows = batch is None
-        self._running: Generator[Sequence[Row[Any]], None, None] | None = None
+        self._running: Generator[Any, None, None] | None = None
 
-    def batches(self) -> Generator[Sequence[Row[Any]], None, None]:
+    def batches(self) -> Generator[Rows, None, None]:
         """Batches of rows, each read when it is asked for; one at least, which may be empty.
 
         Raises:
             ControllerError: when they are asked for on the event loop, which would be blocked.
         """
-        self._running = self._read()
+        return cast("Generator[Rows, None, None]", self.written(lambda _: None))
+
+    def written(self, dialect_of: DialectOf) -> Generator[Rows | Written, None, None]:
+        """See `WritesRows`.
+
+        Raises:
+            ControllerError: as `batches`.
+        """
+        self._running = self._written(dialect_of)
         return self._running
 
     def __iter__(self) -> Iterator[Row[Any]]:
-        batches = self.batches()
+        batches = self._running = self._read()
         forget = self._entrust(batches)
         try:
             for batch in batches:
@@ -104,18 +124,50 @@ class RowSource:
             self._size = max(1, min(most, self._size * GROWTH))
 
     def _read(self) -> Generator[Sequence[Row[Any]], None, None]:
+        with self._connected() as connection, self._executed(connection) as result:
+            self.columns = columns_of(self._statement, result)
+            yield from self._fetched(result.fetchmany)
+
+    def _written(self, dialect_of: DialectOf) -> Generator[Rows | Written, None, None]:
+        with self._connected() as connection:
+            exports = exportable(connection, self._statement, self._parameters)
+            if exports is None:
+                yield from self._tuples(connection, dialect_of)
+                return
+            self.columns = exports.columns
+            dialect = dialect_of(self.columns)
+            written = None if dialect is None else exports.written(dialect)
+            if written is None:
+                yield from self._tuples(connection, lambda _: dialect)
+            else:
+                yield from written
+
+    def _tuples(self, connection: Connection, dialect_of: DialectOf) -> Generator[Rows, None, None]:
+        statement = self._statement
+        with self._executed(connection) as result:
+            self.columns = columns_of(statement, result)
+            digits = isinstance(dialect_of(self.columns), JsonLines)
+            with translated(connection, str(statement)):
+                yield from self._fetched(fetching(statement, result, digits=digits))
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
         if asyncio._get_running_loop() is not None:  # noqa: SLF001  the documented twin raises where this answers
             raise ControllerError(
                 "database.rows would block the event loop: return it, "
                 "or `await database.async_session.stream(…)`"
             )
         with self._connect() as connection:
-            result: CursorResult[Any] = connection.execute(self._statement, self._parameters)
-            with result:
-                self.columns = tuple(map(str, result.keys()))  # some are a kind of text of their own
-                yield result.fetchmany(self._size)  # also an empty one: a table without rows has a header
-                while batch := result.fetchmany(self._size):
-                    yield batch
+            yield connection
+
+    def _executed(self, connection: Connection) -> CursorResult[Any]:
+        result: CursorResult[Any] = connection.execute(self._statement, self._parameters)
+        return result
+
+    def _fetched(self, fetch: Callable[[int], _Batch]) -> Generator[_Batch, None, None]:
+        yield fetch(self._size)  # also an empty one: a table without rows has a header
+        while batch := fetch(self._size):
+            yield batch
 
 
 @contextmanager
@@ -132,36 +184,3 @@ def read_only(connection: Connection) -> Iterator[Connection]:
         yield connection
     finally:
         connection.exec_driver_sql("PRAGMA query_only=OFF")
-
-
-def by_columns(statement: Executable) -> Executable:
-    """The same query with each mapped class replaced by its columns, so that no object is made of a row."""
-    if not isinstance(statement, Select):
-        return statement
-    chosen: list[Any] = []
-    for described in statement.column_descriptions:
-        chosen += _expanded(described["expr"])
-    return statement.with_only_columns(*chosen)
-
-
-def _expanded(expression: Any) -> list[Any]:
-    """The columns of a mapped class or an alias of one, without deferred ones; anything else by itself."""
-    inspected = inspect(expression, raiseerr=False)
-    if not isinstance(inspected, Mapper | AliasedInsp):
-        return [_named(expression)]
-    attributes = inspected.mapper.column_attrs
-    return [_named(getattr(expression, each.key)) for each in attributes if not each.deferred]
-
-
-def _named(expression: Any) -> Any:
-    """An attribute by the name the author gave it, which a session would use, too; others have theirs."""
-    if not isinstance(expression, QueryableAttribute) or expression.key == getattr(expression, "name", None):
-        return expression
-    return expression.label(expression.key)
-
-
-def as_query(result: object) -> SelectBase | None:
-    """The query that an action returned, of Core or of a session; None when it is none."""
-    if isinstance(result, Query):
-        result = result.statement
-    return result if isinstance(result, SelectBase) else None

@@ -30,6 +30,7 @@ class Exposure:
     engine: str  # a codec, a template, or "" for text and bytes as they come
     content_type: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)  # the codec's; it checks them
+    download: str | None = None  # the name it is saved under; "" for not at all, None where nothing is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,24 @@ def expose(
     *,
     inherit: bool = False,
     allowed_methods: Sequence[str] | None = None,
+    download: str | None = None,
     **options: Any,
 ) -> Callable[[Exposed], Exposed]:
     """Make a controller's method reachable, and say how its result is sent.
 
-    Stacked exposes are alternatives, chosen by the URL's extension, then by `Accept`; the topmost is the
-    default.
+    Stacked exposes are alternatives, chosen by the URL's extension, then by `?format=`, then by `Accept`; the
+    topmost is the default.
 
     Args:
         engine_or_template: a codec (`"json"`, `"csv"`), a template, or nothing: text and bytes are sent raw.
         content_type: of the response; the engine's own when not given.
         inherit: take over what the base classes' method of the same name declares, after one's own.
         allowed_methods: the HTTP methods that may reach the action; others are answered 405.
-        options: settings of this action (`lifetime=60`) and options of the codec (`fields=(...)`).
+        download: the name the body is saved under, with parameters of the action in braces:
+            `"flights-{month}.csv"`. It holds for every codec stacked here that names none, with that codec's
+            extension; `""` is no name.
+        options: settings of this action (`lifetime=60`) and options of the codec (`fields=(...)`);
+            `durable=True`, or a `Durable`, for an output that is produced once and kept to be resumed.
 
     Raises:
         ConfigurationError: when it is used without parentheses, on something that is no plain function, or
@@ -81,7 +87,9 @@ def expose(
             f"@expose stands on {_called(engine_or_template)} without parentheses: write @expose()"
         )
     said = Declaration(
-        exposures=_exposures(engine_or_template, content_type, inherit=inherit, options=options),
+        exposures=_exposures(
+            engine_or_template, content_type, inherit=inherit, options=options, download=download
+        ),
         settings=MappingProxyType({k: v for k, v in options.items() if k in PER_ACTION}),
         allowed_methods=_methods(allowed_methods),
         inherit=inherit,
@@ -109,16 +117,27 @@ def declared(function: object) -> Declaration | None:
 
 
 def _exposures(
-    engine: str, content_type: str | None, *, inherit: bool, options: Mapping[str, Any]
+    engine: str,
+    content_type: str | None,
+    *,
+    inherit: bool,
+    options: Mapping[str, Any],
+    download: str | None,
 ) -> tuple[Exposure, ...]:
     if content_type is not None and not _MEDIA_TYPE.fullmatch(content_type):
         raise ConfigurationError(
             f"@expose was given the content type {content_type!r}: it must read like text/csv"
         )
+    if download is not None and not isinstance(download, str):
+        raise ConfigurationError(
+            f'@expose was given the download {download!r}: it must read like "orders.csv"'
+        )
     codec_options = {k: v for k, v in options.items() if k not in PER_ACTION}
     if inherit and not engine and content_type is None and not codec_options:
+        if download is not None:
+            raise ConfigurationError(f"the download {download!r} is of no format: name the codec beside it")
         return ()  # only inherits: a raw alternative of its own would come before the inherited default
-    return (Exposure(engine, content_type, MappingProxyType(codec_options)),)
+    return (Exposure(engine, content_type, MappingProxyType(codec_options), download),)
 
 
 def _methods(names: Sequence[str] | None) -> frozenset[str] | None:

@@ -37,6 +37,7 @@ class Signature:
     required: tuple[tuple[int, str], ...]  # position and name; keyword-only ones stand behind any position
     receivers: frozenset[str]  # names under which wrapped functions take the controller itself
     text: str  # as in the source, for `millstream routes`
+    returns: Any = None  # the annotation of what it returns; None where there is none that can be resolved
 
     def takes(self, count: int) -> bool:
         """Whether that many path segments are not too many."""
@@ -128,6 +129,7 @@ def signature_of(function: Callable[..., Any], label: str) -> Signature:
         ),
         receivers=frozenset(_receivers(function)),
         text=f"({', '.join(_written(written[1:]))})",
+        returns=_returned(function),
     )
 
 
@@ -148,14 +150,23 @@ def _resolved(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any
     """A parameter's annotation, or `empty`; one that cannot be resolved spoils no other."""
     if parameter.annotation is parameter.empty:
         return parameter.empty
+    return _evaluated(parameter.annotation, function, parameter.empty)
+
+
+def _returned(function: Callable[..., Any]) -> Any:
+    annotation = inspect.signature(function).return_annotation
+    return None if annotation is inspect.Signature.empty else _evaluated(annotation, function, None)
+
+
+def _evaluated(annotation: Any, function: Callable[..., Any], otherwise: Any) -> Any:
     unwrapped = inspect.unwrap(function)
-    alone = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    alone = SimpleNamespace(__annotations__={"it": annotation})
     try:
         return typing.get_type_hints(
             alone, globalns=getattr(unwrapped, "__globals__", {}), include_extras=True
-        )[parameter.name]
+        )["it"]
     except Exception:  # noqa: BLE001  an annotation is evaluated code: it may raise anything
-        return parameter.empty
+        return otherwise
 
 
 def _receivers(function: Callable[..., Any]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from millstream.dispatch.action import Action
 from millstream.dispatch.match import Mount
@@ -20,6 +20,11 @@ def actions(tree: Tree) -> Iterable[Action]:
         if node.shape.default is not None:
             found[node.shape.default] = None
     return found.keys()
+
+
+def applications(tree: Tree) -> Sequence[object]:
+    """Every ASGI application that is mounted in the tree."""
+    return [node.app for node in tree.nodes if node.shape.is_mount]
 
 
 def mounted(tree: Tree, path: str, *, guarded: bool = False) -> Mount | None:

@@ -18,8 +18,9 @@ Before the producer, the content type is asked; after it, the Stream-Seq.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from millstream.durable.refusals import (
     ContentTypeDiffers,
@@ -32,8 +33,7 @@ from millstream.durable.refusals import (
 from millstream.durable.state import Change, Producer, Record, State, media_type
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Append:
+class Append(Struct, frozen=True, kw_only=True, gc=False):
     """What somebody wants appended."""
 
     records: Sequence[bytes] = ()  # none of them empty
@@ -44,8 +44,7 @@ class Append:
     failed: bool = False  # it is closed because its producer failed
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(Struct, frozen=True, gc=False):
     """What became of an append."""
 
     state: State
@@ -121,7 +120,7 @@ def _accepted(state: State, request: Append, now: float) -> Change:
     after = state.but(
         tail=tail,
         seq=request.seq if request.seq is not None else state.seq,
-        expires=state.expires if state.ttl is None else now + state.ttl,
+        expires=state.expiry(now),
         **(_closing(request) if request.close else {}),
     )
     answer = Appended(after, producer=request.producer)

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from millstream.durable.engine import Decide
 from millstream.durable.state import Change, Producer, State
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A change somebody waits for."""
 
     names: Sequence[str]

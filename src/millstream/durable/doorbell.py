@@ -8,6 +8,7 @@ folder refuses the next ring, and is removed then.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 from collections.abc import Iterable
@@ -58,17 +59,17 @@ class Doorbell:
         if len(message) > LONGEST_MESSAGE:
             message = msgspec.msgpack.encode([])  # any of them
         with suppress(OSError):  # the folder may be gone: hints are lost then, and looks find the changes
-            for neighbour in self._folder.iterdir():
-                if neighbour != self._own:
-                    self._ring_at(neighbour, message)
+            for neighbour in os.listdir(self._folder):  # noqa: PTH208  a path for each entry takes longer than a commit
+                if neighbour != self._own.name:
+                    self._ring_at(f"{self._folder}/{neighbour}", message)
 
-    def _ring_at(self, neighbour: Path, message: bytes) -> None:
+    def _ring_at(self, neighbour: str, message: bytes) -> None:
         if self._socket is None:
             return
         try:
-            self._socket.sendto(message, str(neighbour))
+            self._socket.sendto(message, neighbour)
         except ConnectionRefusedError:
-            neighbour.unlink(missing_ok=True)
+            Path(neighbour).unlink(missing_ok=True)
         except OSError:
             return  # it is full, or closed just now
 

@@ -31,6 +31,9 @@ class Engine(Protocol):
     poll: float | None
     """How often, in seconds, who waits looks although no hint came; None when no hint is ever lost."""
 
+    failures: tuple[type[Exception], ...]
+    """What its database raises when it cannot be had at the moment, or has no room: nobody's mistake."""
+
     async def open(self, awake: Awake, /) -> None:
         """Make ready, once, before anything else; create what is missing.
 

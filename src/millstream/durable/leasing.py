@@ -70,7 +70,7 @@ def reap(state: State | None, seen: State, now: float) -> Change:
         closed=True,
         failed=True,
         tenure=None,
-        expires=state.expires if state.ttl is None else now + state.ttl,
+        expires=state.expiry(now),
     )
     fence = Producer(tenure.producer, tenure.epoch + 1, -1)
     return Change(after, states=(after,), records=records, producer=fence)

@@ -44,6 +44,9 @@ class Log:
         engine: what stores them; opened and closed with the log.
         clock: the time.
         token: sixteen hexadecimal digits nobody guesses or has had before; never all zero.
+
+    Attributes:
+        failures: what the engine's database raises when it cannot be had at the moment, or has no room.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Log:
         self._clock = clock
         self._token = token
         self._hints = Hints()
+        self.failures = engine.failures
 
     async def open(self) -> None:
         """Make ready, before anything else.
@@ -375,7 +379,4 @@ def _renewed(states: States, name: str, now: float) -> Change:
         state = naming.living(states, name, now)
     except NoSuchStream:
         return Change()
-    if state.ttl is None:
-        return Change()
-    after = state.but(expires=now + state.ttl)
-    return Change(states=(after,))
+    return Change(states=(state.but(expires=state.expiry(now)),))

@@ -14,6 +14,7 @@ class MemoryEngine:
     """Dictionaries. Nothing survives the process; every change is atomic, because none is awaited."""
 
     poll: float | None = None
+    failures: tuple[type[Exception], ...] = ()
 
     def __init__(self) -> None:
         self._states: dict[str, State] = {}

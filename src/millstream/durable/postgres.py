@@ -36,6 +36,7 @@ class PostgresEngine:
     """
 
     poll: float | None = CHANGED_BY_OTHERS
+    failures: tuple[type[Exception], ...] = (psycopg.Error,)
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -179,6 +180,12 @@ class PostgresEngine:
     # Reading
 
     async def _query(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        try:
+            return await self._asked(query, values)
+        except psycopg.OperationalError:  # the connection may have died since it was used last
+            return await self._asked(query, values)
+
+    async def _asked(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
         async with self._reader() as connection:
             return await (await connection.execute(query, values)).fetchall()
 

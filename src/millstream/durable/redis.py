@@ -21,6 +21,8 @@ from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from millstream.durable.batch import Batch, Outcome, Place, Request, Stage, resolve, take
@@ -40,10 +42,12 @@ class RedisEngine:
     """
 
     poll: float | None = CHANGED_BY_OTHERS
+    failures: tuple[type[Exception], ...] = (RedisError,)
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._client: Any = None  # redis-py's annotations leave open which of its two worlds a call is in
+        self._reading: Any = None
         self._script: Any = None
         self._awake: Awake = lambda _: None
         self._waiting: asyncio.Queue[Request | None] = asyncio.Queue()
@@ -61,7 +65,8 @@ class RedisEngine:
         """
         self._awake = awake
         try:
-            self._client = Redis.from_url(self._url, health_check_interval=30, socket_connect_timeout=10)
+            self._client = self._connected(attempts=1)  # a change whose answer was lost may have been made
+            self._reading = self._connected(attempts=2)  # a connection may have died since it was used last
             await self._client.ping()
         except (RedisError, OSError, ValueError) as refused:
             raise ConfigurationError(f"the durable server cannot be used: {refused}") from refused
@@ -78,6 +83,15 @@ class RedisEngine:
         listener.cancel()
         await asyncio.wait([writer, listener])
         await self._client.aclose()
+        await self._reading.aclose()
+
+    def _connected(self, *, attempts: int) -> Any:
+        return Redis.from_url(
+            self._url,
+            health_check_interval=30,
+            socket_connect_timeout=10,
+            retry=Retry(NoBackoff(), attempts - 1),
+        )
 
     async def change(self, names: Sequence[str], producer: str | None, decide: Decide, /) -> Change:
         """See `Engine.change`."""
@@ -87,7 +101,7 @@ class RedisEngine:
 
     async def look(self, name: str, /) -> State | None:
         """See `Engine.look`."""
-        blob = await self._client.get(_state_key(name))
+        blob = await self._reading.get(_state_key(name))
         return None if blob is None else decode_state(blob)
 
     async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Sequence[Record]:
@@ -97,7 +111,7 @@ class RedisEngine:
         portion = FIRST_PORTION
         while not found or found[-1].end < upto:
             since = (found[-1].end if found else after) + 1
-            entries = await self._client.xrange(_records_key(incarnation), f"{since}-0", "+", portion)
+            entries = await self._reading.xrange(_records_key(incarnation), f"{since}-0", "+", portion)
             for entry, fields in entries:
                 data = fields[DATA]
                 size += len(data)
@@ -111,14 +125,14 @@ class RedisEngine:
 
     async def leased(self) -> Sequence[State]:
         """See `Engine.leased`."""
-        return await self._states_of(await self._client.smembers(LEASED))
+        return await self._states_of(await self._reading.smembers(LEASED))
 
     async def due(self, now: float, /) -> Sequence[str]:
         """See `Engine.due`."""
-        return [_text(name) for name in await self._client.zrangebyscore(DUE, "-inf", now, 0, 1000)]
+        return [_text(name) for name in await self._reading.zrangebyscore(DUE, "-inf", now, 0, 1000)]
 
     async def _states_of(self, names: Collection[bytes]) -> list[State]:
-        blobs = await self._client.mget([_state_key(_text(name)) for name in names]) if names else []
+        blobs = await self._reading.mget([_state_key(_text(name)) for name in names]) if names else []
         return [decode_state(blob) for blob in blobs if blob is not None]
 
     # Writing

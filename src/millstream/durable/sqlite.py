@@ -41,6 +41,7 @@ class SqliteEngine:
     """
 
     poll: float | None = CHANGED_BY_OTHERS
+    failures: tuple[type[Exception], ...] = (apsw.Error,)
 
     def __init__(self, url: str) -> None:
         scheme, found, path = url.partition(":///")
@@ -50,7 +51,6 @@ class SqliteEngine:
             )
         self._path = Path(unquote(path)).absolute()
         self._doorbell = Doorbell(self._path.with_name(self._path.name + "-bell"))
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="millstream-sqlite-reader")
         self._of_thread = threading.local()
         self._connections: list[apsw.Connection] = []
         self._states: dict[str, State | None] = {}
@@ -63,6 +63,8 @@ class SqliteEngine:
         Raises:
             ConfigurationError: when the file cannot be used.
         """
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="millstream-sqlite-reader")
+        self._states.clear()  # of a connection that counted by itself
         try:
             self._look = self._connect()
             self._doorbell.open(awake)
@@ -78,11 +80,11 @@ class SqliteEngine:
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        await asyncio.get_running_loop().run_in_executor(None, writer.close)
+        await writer.close()
         self._doorbell.close()
         await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
-        for connection in self._connections:
-            connection.close()
+        while self._connections:
+            self._connections.pop().close()
 
     async def change(self, names: Sequence[str], producer: str | None, decide: Decide, /) -> Change:
         """See `Engine.change`."""

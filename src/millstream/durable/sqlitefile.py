@@ -19,7 +19,6 @@ def connect(path: Path) -> apsw.Connection:
         connection.set_busy_timeout(BUSY_TIMEOUT)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")
-        connection.pragma("mmap_size", MAPPED)
     except BaseException:
         connection.close()
         raise
@@ -33,9 +32,6 @@ def key(text: str) -> bytes:
 
 BUSY_TIMEOUT: Final = 10_000
 """Milliseconds; only what is rare needs to wait: a first opening, a recovery after a crash."""
-
-MAPPED: Final = 256 * 1024 * 1024
-"""Bytes of the file that are read without being copied first."""
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS streams (name BLOB PRIMARY KEY, state BLOB NOT NULL, due REAL,

@@ -7,6 +7,7 @@ import fcntl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Final
@@ -37,7 +38,8 @@ class Writer:
         self._awake = awake
         self._loop = asyncio.get_running_loop()
         self._lock = path.with_name(path.name + "-turn").open("wb")
-        self._waiting: SimpleQueue[Request | None] = SimpleQueue()
+        self._gathered: list[Request] = []
+        self._waiting: SimpleQueue[list[Request] | None] = SimpleQueue()
         self._store = Store(connect(path))
         with _turn(self._lock):
             self._store.create()
@@ -45,15 +47,25 @@ class Writer:
         self._thread.start()
 
     def submit(self, request: Request) -> None:
-        """Have a change made, after those submitted before."""
-        self._waiting.put(request)
+        """Have a change made, after those submitted before.
 
-    def close(self) -> None:
+        What is submitted in one round of the loop is handed over as one: each handing over wakes the thread.
+        """
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(request)
+
+    async def close(self) -> None:
         """Make the changes that were submitted, and end."""
+        self._hand_over()
         self._waiting.put(None)
-        self._thread.join()
+        await self._loop.run_in_executor(None, self._thread.join)
         self._store.close()
         self._lock.close()
+
+    def _hand_over(self) -> None:
+        self._waiting.put(self._gathered)
+        self._gathered = []
 
     def _work(self) -> None:
         more = True
@@ -68,14 +80,14 @@ class Writer:
     def _take(self) -> tuple[list[Request], bool]:
         """All that waits, and whether more may come."""
         requests: list[Request] = []
-        request = self._waiting.get()
+        more = self._waiting.get()
         with suppress(Empty):
-            while request is not None:
-                requests.append(request)
-                if len(requests) == MOST_A_COMMIT:
+            while more is not None:
+                requests += more
+                if len(requests) >= MOST_A_COMMIT:
                     break
-                request = self._waiting.get_nowait()
-        return requests, request is not None
+                more = self._waiting.get_nowait()
+        return requests, more is not None
 
     def _commit(self, requests: Sequence[Request]) -> tuple[list[Outcome], set[str]]:
         if not requests:
@@ -143,12 +155,20 @@ class Store:
         if stage.states:
             many("INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?)", map(_row, stage.states.values()))
         if stage.records:
-            many("INSERT INTO records VALUES (?, ?, ?)", stage.records)
+            self._insert(stage.records)
         if stage.producers:
             known = [(place[0], key(p.id), p.epoch, p.seq) for place, p in stage.producers.items()]
             many("INSERT OR REPLACE INTO producers VALUES (?, ?, ?, ?)", known)
         if stage.trims:
             many("DELETE FROM records WHERE incarnation = ? AND end <= ?", stage.trims.items())
+
+    def _insert(self, records: Sequence[tuple[str, int, bytes]]) -> None:
+        """Many rows a statement: each gives the interpreter's lock away, and waits for it."""
+        done = 0
+        for rows, statement in _INSERTS:
+            while len(records) - done >= rows:
+                self._connection.execute(statement, list(chain.from_iterable(records[done : done + rows])))
+                done += rows
 
     def _state(self, name: str) -> State | None:
         if name not in self._states:
@@ -190,5 +210,9 @@ MOST_A_COMMIT: Final = 1024
 MOST_KNOWN: Final = 100_000
 UNKNOWN: Final = -1
 
+_INSERTS: Final = [
+    (rows, f"INSERT INTO records VALUES {', '.join(['(?, ?, ?)'] * rows)}")  # noqa: S608  all of it is ours
+    for rows in (256, 128, 64, 32, 16, 8, 4, 2, 1)
+]
 _STATE: Final = "SELECT state FROM streams WHERE name = ?"
 _PRODUCER: Final = "SELECT epoch, seq FROM producers WHERE incarnation = ? AND id = ?"

@@ -14,7 +14,7 @@ from millstream.config import Settings
 from millstream.protocol.events import Reason
 
 RATE_GRACE: Final = 5.0
-"""Seconds a write may always take before `min_rate` is asked of it."""
+"""Seconds a reader always has before `min_rate` is asked of it."""
 
 AGAIN: Final = 1.0
 """Seconds until somebody who could not be interrupted (it settled) is looked at again."""

@@ -21,6 +21,8 @@ from millstream.engine.buffer import Outbox
 from millstream.engine.deadlines import RATE_GRACE, Deadlines
 from millstream.engine.drive_async import SLICE, AsyncDrive
 from millstream.engine.drive_sync import SyncDrive
+from millstream.engine.holding import holding_of
+from millstream.engine.pace import PACE
 from millstream.engine.passing import hooked, passing_for
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource, Source
@@ -95,11 +97,14 @@ class Delivery:
         self._batches = None if body.item_hooks else batches_of(source, body.encoder)
         if self._batches is not None:
             encode, source = self._batches.encode, self._batches.source
+        holding = holding_of(encode, body.encoder, self.outbox)
+        if holding is not None:
+            encode = holding.encode
         self._drive: AsyncDrive | SyncDrive
         if isinstance(source, AsyncSource):
-            self._drive = AsyncDrive(source, encode, self.outbox, scope, self.flush)
+            self._drive = AsyncDrive(source, encode, self.outbox, scope, self.flush, holding)
         else:
-            self._drive = SyncDrive(source, encode, self.outbox, scope, self.flush)
+            self._drive = SyncDrive(source, encode, self.outbox, scope, self.flush, holding)
 
     async def run(self) -> None:
         """Deliver everything; when this returns, a body was ended well, or there was nobody to see it.
@@ -111,8 +116,18 @@ class Delivery:
         self._stream.on_interrupt = self._cancel
         self._outlet.watch(self._client_left)
         deadlines = Deadlines(self, self._settings, keep_alive=bool(self._body.encoder.keep_alive))
+        PACE.streams(+1)
         try:
-            await self._produce()
+            if self._body.encoder.head_first and not self._stream.interrupted:
+                await self._head_alone()
+            try:
+                await self._drive.run()
+            except Exception:
+                if not self._stream.interrupted:
+                    await self.flush()  # what was produced before it broke is the client's
+                raise
+            await self.flush()
+            self._stream.require_uninterrupted()
             await self._settle_and_end()
         except asyncio.CancelledError:
             self._stream.on_interrupt = None
@@ -129,6 +144,7 @@ class Delivery:
             if self._side is not None:
                 self._side.cancel()
             self._outlet.unwatch()
+            PACE.streams(-1)
 
     def last_words(self, problem: Mapping[str, Any]) -> bytes:
         """What the format can say before the body is broken off."""
@@ -139,19 +155,6 @@ class Delivery:
         return self._passed(opening + words)
 
     # The stages
-
-    async def _produce(self) -> None:
-        if self._body.encoder.head_first and not self._stream.interrupted:
-            await self._send_head()
-            await self._write(b"")
-        try:
-            await self._drive.run()
-        except Exception:
-            if not self._stream.interrupted:
-                await self.flush()  # what was produced before it broke is the client's
-            raise
-        self._stream.require_uninterrupted()
-        await self.flush()
 
     async def _settle_and_end(self) -> None:
         tail = self._body.encoder.tail()  # before the vote: nothing of ours may fail after it
@@ -224,7 +227,8 @@ class Delivery:
     async def _send(self, sending: Awaitable[None], size: int) -> None:
         self.sending_since = now = self._loop.time()
         if self._byte_time:  # credit for these bytes comes on top of what those before them have left
-            self.sent_by = max(self.sent_by, now + RATE_GRACE) + size * self._byte_time
+            begun = self.sent_by if self.sent_by > now else now + RATE_GRACE
+            self.sent_by = begun + size * self._byte_time
         try:
             await sending
         finally:
@@ -276,12 +280,14 @@ class Delivery:
     def _client_left(self) -> None:
         stream, policy = self._stream, linger(self._settings.on_disconnect)
         stream.client_gone = True
-        if policy == 0:
+        if policy == 0 or not stream.may_detach(stream):
             stream.interrupt(Reason.CLIENT_GONE)
             return
         stream.tell(Event.CLIENT_DETACHED)
-        if policy < math.inf:
-            self._timers.append(self._loop.call_later(policy, stream.interrupt, Reason.CLIENT_GONE))
+        most = self._settings.detached_lifetime or math.inf
+        if min(policy, most) < math.inf:
+            reason = Reason.CLIENT_GONE if policy <= most else Reason.TIMED_OUT
+            self._timers.append(self._loop.call_later(min(policy, most), stream.interrupt, reason))
 
     def _cancel(self) -> None:
         """Wake the task wherever it waits; again after a while, for a cleanup that never ends."""

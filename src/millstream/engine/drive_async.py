@@ -19,6 +19,7 @@ from types import coroutine
 from typing import Any, Final, cast
 
 from millstream.engine.buffer import Outbox
+from millstream.engine.holding import Holding
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource
 from millstream.protocol.ports import Flush
@@ -41,7 +42,7 @@ PROMPT: Final = 0.0002
 class AsyncDrive:
     """Pulls one asynchronous source into an outbox until it is exhausted, broken or interrupted."""
 
-    __slots__ = ("_encode", "_flush", "_outbox", "_scope", "_source")
+    __slots__ = ("_encode", "_flush", "_holding", "_outbox", "_scope", "_source")
 
     def __init__(
         self,
@@ -50,61 +51,57 @@ class AsyncDrive:
         outbox: Outbox,
         scope: Scope,
         flush: Flush,
+        holding: Holding | None = None,
     ) -> None:
         self._source = source
         self._encode = encode
         self._outbox = outbox
         self._scope = scope
         self._flush = flush
+        self._holding = holding
 
     async def run(self) -> None:
         """Pull everything, and close the source on every way out."""
-        try:
-            await self._pull()
+        try:  # in one coroutine with all the rest: every frame is there as often as there are streams
+            outbox, put, encode = self._outbox, self._outbox.put, self._encode
+            stream, units, high_water = self._scope.stream, self._scope.units, self._outbox.high_water
+            step, clock = self._source.generator.__anext__, asyncio.get_running_loop().time
+            turn, before = clock(), -math.inf  # so that the first item leaves at once
+            while not stream.interrupted:
+                pending = step()
+                try:
+                    try:
+                        suspended_on = pending.send(None)
+                    except StopIteration as produced:
+                        item = produced.value
+                    else:
+                        if outbox or self._holding is not None:
+                            await self._flush_before(pending, suspended_on)
+                        item = await _go_on(pending, suspended_on)
+                        turn = clock()
+                except StopAsyncIteration:
+                    return
+                if stream.interrupted:  # by its own producer: what it yields from then on is unwanted
+                    return
+                chunk = encode(item)
+                put(chunk)
+                outbox.produced += len(chunk)
+                if units:
+                    await self._scope.rest()
+                now = clock()
+                if now - before > PROMPT or outbox.ahead >= high_water:
+                    await self._flush()
+                if now - turn > SLICE:
+                    await self._give_way()
+                    turn = now = clock()
+                before = now
         finally:
             await self._source.close()
 
-    async def _pull(self) -> None:
-        outbox, put, encode, high_water = (
-            self._outbox,
-            self._outbox.put,
-            self._encode,
-            self._outbox.high_water,
-        )
-        stream, units = self._scope.stream, self._scope.units
-        step = self._source.generator.__anext__
-        clock = asyncio.get_running_loop().time
-        turn, before = clock(), -math.inf  # so that the first item leaves at once
-        while not stream.interrupted:
-            pending = step()
-            try:
-                suspended_on = pending.send(None)
-            except StopIteration as produced:
-                item = produced.value
-            except StopAsyncIteration:
-                return
-            else:
-                try:
-                    if outbox:
-                        await self._flush_before(pending, suspended_on)
-                    item = await _go_on(pending, suspended_on)
-                except StopAsyncIteration:
-                    return
-                turn = clock()
-            chunk = encode(item)
-            put(chunk)
-            outbox.produced += len(chunk)
-            if units:
-                await self._scope.rest()
-            now = clock()
-            if now - before > PROMPT or outbox.ahead >= high_water:
-                await self._flush()
-            if now - turn > SLICE:
-                await self._flush()
-                time.sleep(BREATH)  # noqa: ASYNC251  it is other threads that get their turn here
-                await asyncio.sleep(0)
-                turn = now = clock()
-            before = now
+    async def _give_way(self) -> None:
+        await self._flush()
+        time.sleep(BREATH)  # noqa: ASYNC251  it is other threads that get their turn here
+        await asyncio.sleep(0)
 
     async def _flush_before(self, pending: Any, suspended_on: Any) -> None:
         """Send what waits while the producer's step is suspended, and never drop the step.
@@ -113,6 +110,8 @@ class AsyncDrive:
         it waits for; otherwise its generator would stay running for ever, with nobody left to close it.
         """
         try:
+            if self._holding is not None:
+                self._holding.let_go()
             await self._flush()
         except BaseException:
             task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine runs in a task

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from millstream.engine.buffer import Outbox
+from millstream.engine.holding import MOMENT, Holding
 from millstream.engine.scope import Scope
 from millstream.engine.source import SyncSource
 from millstream.engine.threads import ThreadResult
@@ -28,6 +29,7 @@ class SyncDrive:
         "_drain_sleeps",
         "_encode",
         "_flush",
+        "_holding",
         "_loop",
         "_outbox",
         "_pump_sleeps",
@@ -44,6 +46,7 @@ class SyncDrive:
         outbox: Outbox,
         scope: Scope,
         flush: Flush,
+        holding: Holding | None = None,
     ) -> None:
         self._source = source
         self._encode = encode
@@ -51,6 +54,7 @@ class SyncDrive:
         self._scope = scope
         self._stream = scope.stream
         self._flush = flush
+        self._holding = holding
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._drain_sleeps = False  # set by the drain, cleared by whoever wakes it
@@ -60,28 +64,35 @@ class SyncDrive:
         """Pull everything; the source is closed on its thread before this ends, on every way out."""
         pump = self._scope.start(self._pump)
         pump.add_done_callback(self._wake)
+        waits = False
         try:
-            await self._drain(pump)
+            while True:
+                await self._flush()
+                if pump.done() and not self._outbox:
+                    break
+                waits = True
+                await self._wait_for_items(pump)
+                waits = False
         except BaseException:
             self._stop()
             await self._let_finish(pump)
+            if waits:  # no write was cut off: what was yielded before the end is the client's
+                await self._flush()
             raise
         await pump
 
     # On the loop
 
-    async def _drain(self, pump: ThreadResult) -> None:
-        while True:
-            await self._flush()
-            if pump.done() and not self._outbox:
-                return
-            self._waiter = self._loop.create_future()
-            self._drain_sleeps = True
-            if self._outbox or pump.done():  # it came between the flush and the flag: nobody will wake us
-                self._drain_sleeps = False
-                await asyncio.sleep(0)
-                continue
+    async def _wait_for_items(self, pump: ThreadResult) -> None:
+        self._waiter = self._loop.create_future()
+        self._drain_sleeps = True
+        if self._outbox or pump.done():  # it came between the flush and the flag: nobody will wake us
+            self._drain_sleeps = False
+            await asyncio.sleep(0)
+        elif self._holding is None or not self._holding.holds:
             await self._waiter
+        elif not (await asyncio.wait({self._waiter}, timeout=MOMENT))[0]:
+            self._holding.let_go()
 
     def _wake(self, _: Any = None) -> None:
         self._drain_sleeps = False
@@ -120,6 +131,8 @@ class SyncDrive:
             if stream.unwanted:
                 return
             for item in self._source.iterator:
+                if stream.unwanted:  # since the step began
+                    return
                 chunk = encode(item)
                 put(chunk)
                 outbox.produced += len(chunk)
@@ -136,6 +149,7 @@ class SyncDrive:
             if not stream.unwanted:
                 raise
         finally:
+            stream.heard = stream.unwanted
             self._source.close()
 
     def _wait_for_room(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from millstream.engine.ledger import Ledger
 from millstream.engine.scope import Scope
-from millstream.errors import StreamInterrupted
+from millstream.errors import ControllerError, StreamInterrupted
 from millstream.protocol.events import Progress, Reason, Statistics
 from millstream.protocol.lifecycle import State
 from millstream.protocol.ports import OnEnd
@@ -65,8 +65,11 @@ class Handle:
         self._stream.callbacks.append(callback)
         return callback
 
-    def stop(self, reason: Reason = Reason.STOPPED) -> bool:
-        return self._stream.stop(reason)
+    def stop(self, stream_id: str = "", *, reason: Reason = Reason.STOPPED) -> bool:
+        return self._ledger.stop(stream_id, reason) if stream_id else self._stream.stop(reason)
+
+    def find(self, stream_id: str) -> Statistics | None:
+        return self._ledger.find(stream_id)
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> Progress:
         self._stream.progress = Progress(done, total, note)
@@ -80,15 +83,22 @@ class Handle:
             return _DONE
         self._scope.rest_here()
         until = time.monotonic() + seconds
-        while not self._stream.unwanted:
+        stream = self._stream
+        while stream.heard or not stream.unwanted:
             rest = until - time.monotonic()
             if rest <= 0 or not self._scope.lane.wait(rest):
                 return _DONE
+        stream.heard = True
         raise StreamInterrupted
 
     def commit(self) -> Awaitable[None]:
         if _in_event_loop():
             return self._scope.commit()
+        if not self._scope.is_here():
+            raise ControllerError(
+                f"{self._stream.route} called stream.commit() on a thread of its own: what it would commit "
+                "is bound to the thread of the action and its generator; call it there"
+            )
         self._scope.commit_here()
         return _DONE
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
 
 from millstream.config import Settings
 from millstream.engine.stream import Stream
@@ -13,15 +18,77 @@ from millstream.errors import Overloaded
 from millstream.protocol.events import Reason, Statistics
 
 
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """How many streams may be open at a time: of everybody or of one client, of all actions or of one."""
+
+    most: int
+    per_client: bool
+    action: str = ""  # "" for all
+
+    def seat(self, client: str) -> tuple[str, str | None]:
+        """What is counted."""
+        return self.action, client if self.per_client else None
+
+    def refusal(self, retry_after: int) -> Overloaded:
+        """What one stream too many is told (RFC 9110 §15.6.4, RFC 6585 §4)."""
+        whose = " for this client" if self.per_client else ""
+        kind = " of this kind" if self.action else ""
+        status = HTTPStatus.TOO_MANY_REQUESTS if self.per_client else HTTPStatus.SERVICE_UNAVAILABLE
+        told = f"{self.most} streams{kind} are open{whose}, and no more are allowed"
+        return Overloaded(told, status=status, retry_after=retry_after)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """On what terms the streams of one action are let in, beside the cap of all."""
+
+    caps: tuple[Cap, ...] = ()
+    retry_after: int = 1  # seconds, for whoever is not
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether it matters who the client is."""
+        return any(cap.per_client for cap in self.caps)
+
+
+def admission(settings: Settings, action: str = "", own: Sequence[str] = ()) -> Admission:
+    """The terms that settings mean.
+
+    Args:
+        settings: the action's.
+        action: its name.
+        own: the settings the action does not share with others; a cap among them counts its streams alone.
+    """
+    caps = []
+    if "max_streams" in own:
+        caps.append(Cap(settings.max_streams, per_client=False, action=action))
+    if settings.max_streams_per_client is not None:
+        of = action if "max_streams_per_client" in own else ""
+        caps.append(Cap(settings.max_streams_per_client, per_client=True, action=of))
+    return Admission(tuple(caps), settings.retry_after)
+
+
+_ANYBODY: Final = Admission()
+
+
 class Ledger:
     """Every open stream of one application in one process."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.drain_timeout = settings.drain_timeout
+        self._close_timeout = settings.close_timeout
+        self._most = Cap(settings.max_streams, per_client=False)
+        self._most_detached = settings.max_detached
         self._streams: dict[int, Stream] = {}
-        self._by_client: Counter[str] = Counter()
+        self._seats: dict[int, list[tuple[str, str | None]]] = {}  # of the streams that count for a cap
+        self._taken: Counter[tuple[str, str | None]] = Counter()
+        self._detached: set[int] = set()
+        self._grant = self._may_detach  # one for all streams
         self._watchdog = Watchdog(settings.slow_step) if settings.debug else None
-        self._empty: asyncio.Event | None = None
+        self._news: asyncio.Event | None = None  # for whoever waits for the streams' ends
+        self._end_by = math.inf
+        self._listeners: list[Callable[[], None]] = []
         self.draining = False
 
     @property
@@ -32,22 +99,27 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def enter(self, stream: Stream) -> None:
+    # Coming and going
+
+    def enter(self, stream: Stream, terms: Admission = _ANYBODY, client: str = "") -> None:
         """A stream opens.
 
+        Args:
+            stream: the stream.
+            terms: its action's.
+            client: whom it counts for; nobody when it is empty.
+
         Raises:
-            Overloaded: when the process or the client has as many as it may (RFC 9110 §15.6.4, RFC 6585 §4).
+            Overloaded: when there are as many as may be.
         """
-        settings = self._settings
         if self.draining:
-            raise Overloaded("this process is about to end", retry_after=1)
-        if len(self._streams) >= settings.max_streams:
-            raise Overloaded(f"{settings.max_streams} streams are open, and no more are allowed")
-        most = settings.max_streams_per_client
-        if most is not None and stream.client and self._by_client[stream.client] >= most:
-            raise Overloaded(f"{most} streams are open for this client, and no more are allowed", status=429)
+            raise Overloaded("this process is about to end", retry_after=terms.retry_after)
+        if len(self._streams) >= self._most.most:
+            raise self._most.refusal(terms.retry_after)
+        if terms.caps:
+            self._seats[id(stream)] = self._seated(terms, client)
         self._streams[id(stream)] = stream
-        self._by_client[stream.client] += 1
+        stream.may_detach = self._grant
         if self._watchdog is not None:
             self._watchdog.enter()
 
@@ -57,29 +129,92 @@ class Ledger:
             return
         if self._watchdog is not None:
             self._watchdog.leave()
-        self._by_client[stream.client] -= 1
-        if not self._by_client[stream.client]:
-            del self._by_client[stream.client]
-        if not self._streams and self._empty is not None:
-            self._empty.set()
+        self._detached.discard(id(stream))
+        for seat in self._seats.pop(id(stream), ()):
+            self._taken[seat] -= 1
+            if not self._taken[seat]:
+                del self._taken[seat]
+        if not self._streams and self._news is not None:
+            self._news.set()
+
+    def _seated(self, terms: Admission, client: str) -> list[tuple[str, str | None]]:
+        seats = []
+        for cap in terms.caps:
+            if cap.per_client and not client:
+                continue
+            seat = cap.seat(client)
+            if self._taken[seat] >= cap.most:
+                raise cap.refusal(terms.retry_after)
+            seats.append(seat)
+        self._taken.update(seats)
+        return seats
+
+    def _may_detach(self, stream: Stream) -> bool:
+        if len(self._detached) >= self._most_detached:
+            return False
+        self._detached.add(id(stream))
+        return True
+
+    # One stream, by its name
+
+    def find(self, stream_id: str) -> Statistics | None:
+        """What the stream of that name has done until now; None when there is none."""
+        found = self._named(stream_id)
+        return None if found is None else found.statistics
 
     def stop(self, stream_id: str, reason: Reason = Reason.STOPPED) -> bool:
-        """End one stream on purpose; False when there is none of that name that could be."""
-        return any(s.interrupt(reason) for s in self._streams.values() if s.id == stream_id)
+        """End one stream on purpose, from any thread; False when there is none of that name that could be."""
+        found = self._named(stream_id)
+        return found is not None and found.stop(reason)
+
+    def _named(self, stream_id: str) -> Stream | None:
+        return next((stream for stream in list(self._streams.values()) if stream.is_named(stream_id)), None)
+
+    # The end of the process
+
+    def on_drain(self, listener: Callable[[], None]) -> None:
+        """Have somebody told of the end whose streams are not counted here; possibly more than once."""
+        self._listeners.append(listener)
 
     async def drain(self) -> None:
-        """Tell the streams that the process ends, let them, and end those that do not."""
+        """Tell the streams that the process ends, let them, and end those that do not.
+
+        A further call, as of a server that also tells by its own means, waits for the same moments.
+        """
+        self._begin_draining()
+        self._end_by = min(self._end_by, asyncio.get_running_loop().time() + self.drain_timeout)
+        await self._wait_empty(lambda: self._end_by)
+        self._interrupt()
+        await self._wait_empty(lambda: self._end_by + self._close_timeout)
+
+    def hurry(self) -> None:
+        """No more time is given: what is still open ends now."""
+        self._begin_draining()
+        self._end_by = min(self._end_by, asyncio.get_running_loop().time())
+        self._interrupt()
+        if self._news is not None:
+            self._news.set()
+
+    def reopen(self) -> None:
+        """The application is served again, as tests do."""
+        self.draining = False
+        self._end_by = math.inf
+
+    def _begin_draining(self) -> None:
         self.draining = True
-        await self._wait_empty(self._settings.drain_timeout)
+        for listener in self._listeners:
+            listener()
+
+    def _interrupt(self) -> None:
         for stream in list(self._streams.values()):
             stream.interrupt(Reason.SHUTDOWN)
-        await self._wait_empty(self._settings.close_timeout)
 
-    async def _wait_empty(self, seconds: float) -> None:
-        if not self._streams:
-            return
-        if self._empty is None or self._empty.is_set():  # a signal and the server may both drain, at once
-            self._empty = asyncio.Event()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._empty.wait()
+    async def _wait_empty(self, moment: Callable[[], float]) -> None:
+        clock = asyncio.get_running_loop().time
+        while self._streams and clock() < moment():
+            if self._news is None or self._news.is_set():
+                self._news = asyncio.Event()
+            until = moment()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until if math.isfinite(until) else None):
+                    await self._news.wait()

@@ -53,7 +53,7 @@ class Scope:
         if args or kwargs:
             function = partial(function, *args, **kwargs)
         context = self._synchronous_context()
-        job = self.lane.submit(partial(context.run, function))
+        job = self.lane.submit(context.run, function)
         try:
             result = await job
         except asyncio.CancelledError:
@@ -66,7 +66,7 @@ class Scope:
 
     def start(self, function: Callable[[], Any]) -> ThreadResult:
         """Start a long job (a producer) in the synchronous context; nothing is carried back."""
-        return self.lane.submit(partial(self._synchronous_context().run, function))
+        return self.lane.submit(self._synchronous_context().run, function)
 
     @property
     def lane(self) -> Lane:

@@ -32,8 +32,10 @@ class Stream:
         "client",
         "client_gone",
         "first_byte",
+        "heard",
         "interrupted",
         "items",
+        "may_detach",
         "on_interrupt",
         "progress",
         "reason",
@@ -53,7 +55,9 @@ class Stream:
         self.reason: Reason | None = None
         self.interrupted = False  # somebody ended it early, for the reason that is set
         self.unwanted = False  # what it yields has nowhere to go: the producer has to; read by its thread
+        self.heard = False  # its synchronous producer knows, and cleans up: its sleeps are its own again
         self.on_interrupt: Callable[[], None] | None = None
+        self.may_detach: Callable[[Stream], bool] = _always  # whether it may run on without its client
         self.callbacks: list[OnEnd] = []
         self.progress: Progress | None = None
         self.items = self.bytes = 0
@@ -67,6 +71,10 @@ class Stream:
         if not self._id:
             self._id = secrets.token_urlsafe(12)
         return self._id
+
+    def is_named(self, stream_id: str) -> bool:
+        """Whether that is its name; asking does not make one."""
+        return self._id == stream_id != ""
 
     @property
     def state(self) -> State:
@@ -136,6 +144,11 @@ class Stream:
             duration=(self._ended or time.perf_counter()) - self.started,
             progress=self.progress,
         )
+
+
+def _always(_stream: Stream) -> bool:
+    """The answer for a stream that no ledger counts."""
+    return True
 
 
 _INTERRUPTIBLE: Final = frozenset({State.WAITING, State.FLOWING, State.UNWATCHED, State.ENDING})

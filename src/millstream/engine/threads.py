@@ -3,28 +3,25 @@
 Thread-bound libraries (`sqlite3`, thread-local sessions, `transaction.manager`) just work there. A thread
 that is given back waits for the next request and goes away when there is none for a while.
 
-The convoy
-    Every thread that waits for the interpreter lock polls it once per switch interval (5 ms), so a few
-    thousand sleeping streams fill a core with polls when they wake, and no one gets on. The interval is
-    therefore stretched with the number of busy threads, and restored when they go.
+Everything here is made for thousands of them: the loop never waits for a thread (not even for its start), a
+thread is woken once for a job and never for anything else, and the loop is told once of a job's end. See
+`pace` for what their number asks of the interpreter.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from millstream.engine.pace import PACE
 from millstream.errors import Overloaded
 
 IDLE_NAME: Final = "millstream-idle"
 IDLE_SECONDS: Final = 30.0
-SECONDS_PER_BUSY_THREAD: Final = 20e-6
 
 
 class ThreadResult(asyncio.Future[Any]):
@@ -53,34 +50,27 @@ class ThreadResult(asyncio.Future[Any]):
 class Lane:
     """One thread, lent to one request at a time, doing its jobs in order."""
 
-    __slots__ = ("_jobs", "_lanes", "_thread", "bell")
+    __slots__ = ("_jobs", "_lanes", "_thread", "_undone", "bell")
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: Lanes, name: str) -> None:
         self._lanes = lanes
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...], ThreadResult] | None] = (
+            SimpleQueue()
+        )
+        self._undone = 0  # jobs of whose end the loop does not know yet
         self.bell: SimpleQueue[None] = SimpleQueue()  # rung to wake a job that waits; see `wait`
-        self._thread = threading.Thread(target=self._work, name=IDLE_NAME, daemon=True)
+        self._thread = _Thread(self._work, name)
         self._thread.start()
 
     def lend(self, name: str) -> None:
         """Name the thread after the route it works for, for whoever looks with a debugger."""
-        self._thread.name = f"millstream {name}"
+        self._thread.name = name
 
-    def submit(self, function: Callable[[], Any]) -> ThreadResult:
+    def submit(self, function: Callable[..., Any], *args: Any) -> ThreadResult:
         """Run a function on the thread, after everything submitted before."""
-        loop = asyncio.get_running_loop()
-        outcome = ThreadResult(loop=loop)
-
-        def job() -> None:
-            result, raised = None, None
-            try:
-                result = function()
-            except BaseException as caught:  # noqa: BLE001  whatever it is, it belongs to whoever waits
-                raised = caught
-            with suppress(RuntimeError):  # the loop was closed over our head: nobody waits any more
-                loop.call_soon_threadsafe(outcome.resolve, result, raised)
-
-        self._jobs.put(job)
+        outcome = ThreadResult(loop=asyncio.get_running_loop())
+        self._undone += 1
+        self._jobs.put((function, args, outcome))
         return outcome
 
     def wait(self, seconds: float | None) -> bool:
@@ -94,7 +84,10 @@ class Lane:
     def release(self) -> None:
         """Give the thread back; it rests once its last job is done, and does not count from now on."""
         self._lanes.returned()
-        self._jobs.put(self._rest)
+        if self._undone:
+            self.submit(self._rest)
+        else:  # it does so already: there is no need to wake it
+            self._rest()
 
     def dismiss(self) -> None:
         """Let the thread end after its last job."""
@@ -110,6 +103,8 @@ class Lane:
         self._thread.name = IDLE_NAME
         self._lanes.keep(self)
 
+    # On the thread
+
     def _work(self) -> None:
         while True:
             try:
@@ -120,19 +115,31 @@ class Lane:
                 continue
             if job is None:
                 return
-            job()
-            del job  # it holds the last request's objects, which end with their request
+            function, args, outcome = job
+            result, raised = _called(function, args)
+            del (
+                job,
+                function,
+                args,
+            )  # before anybody hears of it: they hold the request, which ends with its end
+            with suppress(RuntimeError):  # the loop was closed over our head: nobody waits any more
+                outcome.get_loop().call_soon_threadsafe(self._done, outcome, result, raised)
+            del outcome, result, raised
+
+    def _done(self, outcome: ThreadResult, result: Any, raised: BaseException | None) -> None:
+        self._undone -= 1
+        outcome.resolve(result, raised)
 
 
 class Lanes:
     """All pinned threads of one application; grows on demand up to `limit`, shrinks by itself."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, retry_after: int = 1) -> None:
         self._limit = limit
-        self._idle: deque[Lane] = deque()
+        self._retry_after = retry_after
+        self._idle: dict[Lane, None] = {}  # in the order they came to rest
         self._lock = threading.Lock()
         self._busy = 0
-        self._usual_interval: float | None = None
 
     @property
     def busy(self) -> int:
@@ -150,13 +157,16 @@ class Lanes:
             Overloaded: when all are lent, or the system gives no more.
         """
         if self._busy >= self._limit and not beyond_limit:
-            raise Overloaded(f"all {self._limit} threads for synchronous actions are busy")
+            told = f"all {self._limit} threads for synchronous actions are busy"
+            raise Overloaded(told, retry_after=self._retry_after)
+        name = f"millstream {name}"
         try:
-            lane = self._idle.pop()
-        except IndexError:
-            lane = self._start()
+            lane, _ = self._idle.popitem()
+        except KeyError:
+            lane = self._start(name)
+        else:
+            lane.lend(name)
         self._count(+1)
-        lane.lend(name)
         return lane
 
     def returned(self) -> None:
@@ -164,33 +174,68 @@ class Lanes:
         self._count(-1)
 
     def keep(self, lane: Lane) -> None:
-        """Called by a thread itself that has no more to do."""
-        self._idle.append(lane)
+        """A thread has no more to do: told by itself, or for it."""
+        self._idle[lane] = None
 
     def forget(self, lane: Lane) -> bool:
         """Called by a thread nobody needed for a while; False when somebody has just borrowed it."""
-        try:
-            self._idle.remove(lane)
-        except ValueError:
-            return False
-        return True
+        return self._idle.pop(lane, _BORROWED) is None
 
     def close(self) -> None:
         """Let the idle threads end."""
         while self._idle:
-            self._idle.pop().dismiss()
+            self._idle.popitem()[0].dismiss()
 
-    def _start(self) -> Lane:
+    def _start(self, name: str) -> Lane:
         try:
-            return Lane(self)
+            return Lane(self, name)
         except RuntimeError as refused:  # "can't start new thread"
             raise Overloaded("the system gives this process no more threads") from refused
 
     def _count(self, change: int) -> None:
         with self._lock:
             self._busy += change
-            if self._usual_interval is None:
-                self._usual_interval = sys.getswitchinterval()
-            sys.setswitchinterval(max(self._usual_interval, self._busy * SECONDS_PER_BUSY_THREAD))
-            if not self._busy:
-                self._usual_interval = None
+        PACE.threads(change)
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+    try:
+        return function(*args), None
+    except BaseException as raised:  # noqa: BLE001  whatever it is, it belongs to whoever waits
+        return None, raised
+
+
+class _Thread(threading.Thread):
+    """A thread whose `start` does not wait until it runs.
+
+    The wait gives the interpreter lock up, and who gives it up stands at the end of a queue of all the
+    threads that wait for it: with thousands of them, starting one more would take the loop seconds.
+    """
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+        self._started = _Started()
+
+
+class _Started:
+    """The event a thread's `start` waits for, less the wait, and less the kilobyte an event takes."""
+
+    __slots__ = ("_flag",)
+
+    def __init__(self) -> None:
+        self._flag = False
+
+    def set(self) -> None:
+        self._flag = True
+
+    def is_set(self) -> bool:
+        return self._flag
+
+    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002  the signature is threading's
+        return True
+
+    def _at_fork_reinit(self) -> None:
+        """Nothing: there is no lock in it that a fork could have caught."""
+
+
+_BORROWED: Final = object()

@@ -1,102 +1,93 @@
 """THE HALLWAY: one request through all stages, in order.
 
-    begin → find → choose → bind → before → act → after → deliver → end
+    begin → find → choose → bind → before → act → after → send → end
 
-Each stage is a method of `Visit` and calls the room that does the work. Whatever goes wrong anywhere comes
-to `_fail`, and whatever happens, `_close` is the last.
+Each stage is a method of `Visit` and calls the room that does the work. How each kind of result is sent
+stands in `sending.py`; whatever goes wrong anywhere comes to `ends.py`, once; `_close` is the last, always.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
-from anyio import move_on_after
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-
-from millstream.config import Settings
 from millstream.dispatch.binding import bind
 from millstream.dispatch.match import Match, Mount
 from millstream.dispatch.survey import mounted
-from millstream.dispatch.traversal import Tree
-from millstream.engine.delivery import Body, Delivery
 from millstream.engine.handle import Handle
-from millstream.engine.ledger import Ledger
 from millstream.engine.scope import Scope
-from millstream.engine.source import AsyncSource, source_of
+from millstream.engine.source import source_of
 from millstream.engine.stream import Stream
-from millstream.engine.threads import Lanes
 from millstream.engine.whole import deliver_whole
-from millstream.errors import HTTPError, Truncated
+from millstream.errors import HTTPError
 from millstream.pipeline.asking import adopted, judged
-from millstream.pipeline.foreign import deliver_foreign
-from millstream.pipeline.heads import problem_head, stream_head, whole_head
-from millstream.pipeline.outcomes import Foreign, Outcome, Page, Streamed, Whole, outcome_of
-from millstream.pipeline.plans import Offer, Plan, Planner
+from millstream.pipeline.choosing import Chosen, chosen
+from millstream.pipeline.durable import Durability
+from millstream.pipeline.ends import Failure
+from millstream.pipeline.heads import Described, whole_head
+from millstream.pipeline.house import House
+from millstream.pipeline.outcomes import outcome_of
+from millstream.pipeline.pages import Flow, flow_of
 from millstream.pipeline.raised import no_failure, unless_ours
-from millstream.protocol.events import Reason
-from millstream.protocol.lifecycle import COMMITTED, FINAL, Event, State
-from millstream.protocol.ports import Closes, Exchange, Head, ItemHook, Participant, Transform
-from millstream.web.problems import Problem, problem_of
+from millstream.pipeline.reading import Reading, chosen_by
+from millstream.pipeline.recording import Recording
+from millstream.pipeline.resuming import is_plain, run_path
+from millstream.pipeline.runs import Runs
+from millstream.pipeline.sending import Sending
+from millstream.pipeline.waiting import wait_here
+from millstream.protocol.lifecycle import Event, State
+from millstream.protocol.ports import Exchange
 from millstream.web.proxies import Binding
 from millstream.web.request import Request
 from millstream.web.response import Response
-from millstream.web.templates import Templates
 
-_LOG: Final = logging.getLogger("millstream")
+__all__ = ["House", "Visit"]
 
 
-@dataclass(frozen=True, slots=True)
-class House:
-    """What all requests of one application share."""
-
-    settings: Settings
-    tree: Tree
-    planner: Planner
-    templates: Templates
-    ledger: Ledger
-    lanes: Lanes
-    participants: Sequence[Participant]
-    transforms: Sequence[Transform]
-    item_hooks: Sequence[ItemHook]
-
-    async def close(self) -> None:
-        """The application ends, after its last stream."""
-        for participant in self.participants:
-            if isinstance(participant, Closes):
-                await participant.close()
+Stage = Coroutine[Any, Any, Any]
+"""One stage of a visit. It returns the next one instead of awaiting it, so that whatever it needed is gone
+while that waits: the last stage takes as long as a stream lives, and there are thousands of them."""
 
 
 class Visit:
-    """One request on its way through the house."""
+    """One request on its way through the house.
+
+    Args:
+        house: what it shares with others.
+        exchange: where it came from, and where its response goes.
+        run: the same, when the response is recorded instead: the durable way.
+    """
 
     __slots__ = (
-        "_delivery",
+        "_decided",
         "_exchange",
         "_house",
-        "_negotiated",
+        "_more",
         "_request",
         "_response",
+        "_run",
         "_scope",
+        "_sending",
         "_stream",
     )
 
-    def __init__(self, house: House, exchange: Exchange) -> None:
+    def __init__(self, house: House, exchange: Exchange, run: Recording | None = None) -> None:
         self._house = house
         self._exchange = exchange
-        self._request = Request(exchange.scope, exchange.receive)
+        self._run = run
+        self._request = Request(exchange.scope, exchange.receive) if run is None else run.request
         self._response = Response()
         route = quote(self._request.path_info, errors="replace")  # it is logged, and the client chose it
         self._stream = Stream(client=self._request.remote_addr, route=route)
         self._scope = Scope(house.lanes, self._stream)
-        self._delivery: Delivery | None = None
-        self._negotiated = False  # whether another client could have got another format here
+        self._request.wait = partial(wait_here, self._scope, asyncio.get_running_loop())
+        self._sending: Sending | None = None
+        self._decided: Chosen | None = None
+        self._more = 0  # attempts that are left
 
     async def run(self) -> None:
         """Answer the request.
@@ -106,82 +97,138 @@ class Visit:
         """
         proxies = Binding.bind(self._request, self._response, Handle(self._scope, self._house.ledger))
         try:
-            await self._answer()
+            stage: Stage | None = self._answer()
+            while stage is not None:
+                try:
+                    stage = await stage
+                except Exception as raised:
+                    if not self._may_repeat(raised):
+                        raise
+                    stage = await self._start_over()
         except BaseException as raised:  # noqa: BLE001  a cancellation has to be rolled back like any failure
-            await self._fail(unless_ours(raised))
+            failure = Failure(unless_ours(raised), self._scope, self._exchange, self._sending)
+            await failure.tell(self._house, self._request)
         finally:
             await self._close(proxies)
 
     # The stages
 
-    async def _answer(self) -> None:
+    async def _answer(self) -> Stage | None:
         request, house = self._request, self._house
         self._scope.begin(house.participants)
-        params = await self._params()
-        match = await house.tree.find(request.path_info, request.method, params, self._scope.call)
+        if house.runs is not None and (path := run_path(request)):
+            return await self._read(path, house.runs)
+        match = await self._find()
         if isinstance(match, Mount):
             await self._mounted(match)
         elif request.method == "OPTIONS":
             await self._options(match)
         else:
-            await self._act(match)
+            return self._act(match)
+        return None
+
+    async def _find(self) -> Match | Mount:
+        if self._run is not None and self._run.match is not None:
+            return self._run.match
+        request, house = self._request, self._house
+        params = await self._params()
+        return await house.tree.find(request.path_info, request.method, params, self._scope.call)
 
     async def _params(self) -> dict[str, Any]:
         """The fields, from the body too, unless the body belongs to an application mounted on this path."""
         request, house = self._request, self._house
         if mounted(house.tree, request.path_info, guarded=True) is not None:
             return request.params.mixed()
-        return (await request.read_params(house.settings.max_body)).mixed()
+        settings = house.settings
+        fields = request.read_params(settings.max_body, stall=settings.stall_timeout, rate=settings.min_rate)
+        return (await fields).mixed()
 
-    async def _act(self, match: Match) -> None:
-        action = match.action
-        self._stream.route = action.label
-        plan = self._house.planner.plan(action)
-        self._negotiated = plan.negotiates and not match.extension
-        offer = plan.choose(match.extension, self._request.headers.get("accept"))
-        self._scope.read_only = plan.settings.read_only or self._request.method == "HEAD"
-        for more in reversed(range(plan.settings.attempts)):
-            try:
-                await self._attempt(match, plan, offer)
-            except Exception as raised:
-                if not more or not self._may_repeat(raised):
-                    raise
-                await self._start_over()
+    async def _act(self, match: Match) -> Stage | None:
+        self._stream.route = match.action.label
+        plan = self._house.planner.plan(match.action)
+        if (durable := plan.durable) is not None:
+            if self._run is None:
+                reading = self._reading(chosen(match, plan, self._request), durable)
+                if await reading.attend():
+                    return reading.stage
             else:
-                return
+                plan = plan.producing(durable)
+        decided = chosen(match, plan, self._request)
+        self._request.limit_body(plan.settings.max_body)
+        self._scope.read_only = plan.settings.read_only or self._request.method == "HEAD"
+        self._decided = decided
+        self._more = plan.settings.attempts - 1
+        return self._attempt(decided)
 
-    async def _attempt(self, match: Match, plan: Plan, offer: Offer) -> None:
+    async def _attempt(self, decided: Chosen) -> Stage | None:
+        match, offer = decided.match, decided.offer
         args, kwargs = bind(match)
-        result = adopted(await self._call(match, args, kwargs), self._house.participants)
-        outcome = outcome_of(result, offer, match.action.label)
-        await self._deliver(outcome, match, plan, offer)
+        download = offer.download
+        self._sending = sending = Sending(
+            self._house,
+            decided,
+            None if download is None else download.disposition(args, kwargs),
+            request=self._request,
+            response=self._response,
+            scope=self._scope,
+            exchange=self._exchange,
+        )
+        returned = await self._call(decided, args, kwargs)
+        result = adopted(returned, self._house.participants)
+        try:
+            outcome = outcome_of(result, offer, match.action.label)
+        except BaseException:
+            await self._discard(result)
+            raise
+        await sending.send(outcome, as_annotated=result is returned)
+        return None if sending.delivery is None else sending.deliver()
+
+    def _reading(self, decided: Chosen, durable: Durability) -> Reading:
+        """The durable way: a run goes through this hallway by itself, and this request reads it."""
+        self._sending = reading = Reading(
+            self._house,
+            durable,
+            decided,
+            request=self._request,
+            response=self._response,
+            scope=self._scope,
+            exchange=self._exchange,
+        )
+        return reading
 
     def _may_repeat(self, raised: Exception) -> bool:
         """Whether nobody has seen anything yet, and a participant says that it may go well next time."""
-        if self._exchange.head_sent or self._stream.interrupted or self._stream.state not in _REPEATABLE:
+        if not self._more or self._exchange.head_sent or self._stream.interrupted:
+            return False
+        if self._stream.state not in _REPEATABLE:
             return False
         judgement = judged(raised, self._house.participants)
         return judgement is not None and judgement.repeat
 
-    async def _start_over(self) -> None:
+    async def _start_over(self) -> Stage:
+        assert self._decided is not None  # noqa: S101  there was an attempt
+        self._more -= 1
         await self._scope.abort()
         self._house.ledger.leave(self._stream)
         self._response.start_over()
         self._stream.start_over()
-        self._delivery = None
+        self._sending = None
+        return self._attempt(self._decided)
 
-    async def _call(self, match: Match, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        call, action = self._scope.call, match.action
+    async def _call(self, decided: Chosen, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        call, match, action = self._scope.call, decided.match, decided.match.action
         try:
             for before in match.before:
                 await call(before, *args, **kwargs)
         except HTTPError as raised:
             return no_failure(raised)
+        if self._run is not None and not await self._run.claim(self._stream, decided, args, kwargs):
+            return None  # it is produced elsewhere, by whoever was first
         try:
-            # Calling an asynchronous generator's function only makes the generator, here in its task.
+            # Calling a generator's function only makes the generator, for which no thread is needed.
             result = (
                 match.target(*args, **kwargs)
-                if action.is_async
+                if action.is_async or inspect.isgeneratorfunction(action.function)
                 else await call(match.target, *args, **kwargs)
             )
             if inspect.iscoroutine(result):
@@ -192,79 +239,38 @@ class Visit:
             for after in match.after:
                 await call(after, *args, **kwargs)
         except BaseException:
-            if (unused := source_of(result)) is not None:
-                await call(unused.close)
+            await self._discard(result)
             raise
         return result
 
-    async def _deliver(self, outcome: Outcome, match: Match, plan: Plan, offer: Offer) -> None:
-        match outcome:
-            case Page(template, values):
-                render = self._house.templates.render
-                is_async = match.action.is_async
-                text = (
-                    render(template, values) if is_async else await self._scope.call(render, template, values)
-                )
-                body = text.encode(offer.charset, "xmlcharrefreplace")
-                await self._send_whole(Whole(body, offer.content_type))
-            case Whole():
-                await self._send_whole(outcome)
-            case Foreign(response):
-                await self._send_foreign(response)
-            case Streamed() if self._request.method == "HEAD":
-                await self._send_head_alone(outcome, offer)
-            case Streamed():
-                await self._send_stream(outcome, plan, offer)
-
-    async def _send_whole(self, whole: Whole) -> None:
-        for name, value in whole.headers.items():
-            self._response.headers[name] = value
-        head = whole_head(
-            self._response,
-            whole.status,
-            whole.content_type,
-            len(whole.body),
-            self._request.method,
-            negotiated=self._negotiated,
-        )
-        await deliver_whole(head, whole.body, self._house.transforms, self._scope, self._exchange)
-
-    async def _send_head_alone(self, streamed: Streamed, offer: Offer) -> None:
-        """HEAD: the head of the stream there would be; its generator is closed without a step."""
-        await self._close_source(streamed)
-        head = self._stream_head(offer)
-        await deliver_whole(head, b"", (), self._scope, self._exchange)
-
-    async def _send_stream(self, streamed: Streamed, plan: Plan, offer: Offer) -> None:
-        try:
-            self._house.ledger.enter(self._stream)
-        except HTTPError:
-            await self._close_source(streamed)
-            raise
-        body = Body(
-            source=streamed.source,
-            encoder=offer.encoder(self._stream.route),
-            make_head=lambda: self._stream_head(offer),
-            transforms=self._house.transforms,
-            item_hooks=self._house.item_hooks,
-        )
-        if isinstance(streamed.source, AsyncSource):
-            self._scope.release_idle_lane()
-        self._delivery = Delivery(body, self._scope, self._exchange, plan.settings)
-        await self._delivery.run()
-        if not self._exchange.body_ended and not self._stream.client_gone:
-            raise Truncated(self._stream.route, "the client does not read")  # committed, but unseen
-
-    async def _send_foreign(self, response: Any) -> None:
-        own = self._response.cookies_and_headers()
-        self._response.sent()
-        await deliver_foreign(response, own, self._scope, self._exchange)
+    async def _discard(self, result: Any) -> None:
+        """Close what will not be sent, where it would have run."""
+        unused = flow_of(result) if isinstance(result, Mapping) else source_of(result)
+        if unused is not None:
+            await self._scope.call(
+                unused.aclose if isinstance(unused, Flow) and unused.is_async else unused.close
+            )
 
     async def _options(self, match: Match) -> None:
         self._scope.read_only = True
         self._response.headers["Allow"] = ", ".join(match.allowed)
-        head = whole_head(self._response, 204, None, 0, "OPTIONS", negotiated=False)
+        head = whole_head(self._response, Described(None), 0, "OPTIONS", status=204)
         await deliver_whole(head, b"", (), self._scope, self._exchange)
+
+    async def _read(self, path: str, runs: Runs) -> Stage | None:
+        """A run's own URL: its body, or whatever else the protocol of such streams knows."""
+        run, _, verb = path.partition("/")
+        owner = runs.owner_of(run)
+        if owner is None:
+            raise HTTPError(404)
+        self._stream.route = owner.action.label
+        reading = self._reading(chosen_by(owner), owner.durable)
+        await reading.require_access(run)
+        if verb or not is_plain(self._request):
+            await self._mounted((await runs.open()).mount(path))
+        else:
+            await reading.serve(run)
+        return reading.stage
 
     async def _mounted(self, mount: Mount) -> None:
         """Another ASGI application answers; its response is its own affair."""
@@ -275,82 +281,22 @@ class Visit:
         await mount.app(scope, self._exchange.receive, self._exchange.forward)
         self._stream.tell(Event.END_SENT)
 
-    def _stream_head(self, offer: Offer) -> Head:
-        return stream_head(
-            self._response, offer.content_type, self._request.method, negotiated=self._negotiated
-        )
-
-    async def _close_source(self, streamed: Streamed) -> None:
-        """Close what was never started, where it would have run."""
-        await self._scope.call(streamed.source.close)
-
-    # Ends that are not good
-
-    async def _fail(self, raised: BaseException) -> None:
-        stream, exchange = self._stream, self._exchange
-        if isinstance(raised, asyncio.CancelledError | ClientDisconnect):
-            is_gone = exchange.gone or stream.client_gone
-            stream.interrupt(Reason.CLIENT_GONE if is_gone else Reason.SHUTDOWN)
-        if stream.state not in FINAL:
-            stream.tell(Event.BROKE)
-        self._log(raised)
-        await self._scope.abort()
-        if isinstance(raised, Truncated) or not isinstance(raised, Exception):
-            raise raised
-        if exchange.gone or stream.client_gone:
-            return
-        judgement = judged(raised, self._house.participants)
-        told = raised if judgement is None or judgement.told is None else judgement.told
-        problem = problem_of(told, debug=self._house.settings.debug)
-        if not exchange.head_sent:
-            await self._send_problem(problem)
-            return
-        if stream.state not in COMMITTED and stream.reason is not Reason.STALLED:
-            await self._send_last_words(problem)
-        raise Truncated(stream.route, str(stream.reason)) from None
-
-    async def _send_problem(self, problem: Problem) -> None:
-        content_type, body = problem.render(self._request.headers.get("accept"))
-        head = problem_head(problem.error, content_type, len(body), self._request.method)
-        await self._exchange.send_head(head)
-        await self._exchange.end(body if head.has_body else b"")
-
-    async def _send_last_words(self, problem: Problem) -> None:
-        if self._delivery is None:
-            return
-        try:
-            words = self._delivery.last_words(problem.members)
-        except Exception:  # noqa: BLE001  a transform that failed may fail again, and that was logged
-            return
-        if words:
-            with move_on_after(self._house.settings.close_timeout):
-                await self._exchange.send_body(words)
-
-    def _log(self, raised: BaseException) -> None:
-        """Once a failure, where it is known; an end that somebody wanted is no failure."""
-        stream = self._stream
-        wanted = stream.interrupted and isinstance(raised, HTTPError | ClientDisconnect | Truncated)
-        if wanted or isinstance(raised, asyncio.CancelledError):
-            _LOG.info("%s ended early: %s, after %d items", stream.route, stream.reason, stream.items)
-        elif isinstance(raised, Truncated):
-            pass  # by an application of ours that is mounted here, which has said why
-        elif self._exchange.head_sent or not isinstance(raised, HTTPError | HTTPException):
-            _LOG.error(
-                "%s failed after %d items, %d bytes",
-                stream.route,
-                stream.items,
-                stream.bytes,
-                exc_info=raised,
-            )
-
     async def _close(self, proxies: Binding) -> None:
         """Give everything back, whatever went before."""
         try:
             await self._scope.close()
-            await self._request.close()  # uploaded files
+            if not self._handed_over:
+                await self._request.close()  # uploaded files
         finally:
             self._house.ledger.leave(self._stream)
             proxies.release()
+
+    @property
+    def _handed_over(self) -> bool:
+        """Whether the request is somebody else's: the run's which it began, or its reader's."""
+        if self._run is not None:
+            return not self._run.claimed
+        return isinstance(self._sending, Reading) and self._sending.handed_over
 
 
 _REPEATABLE: Final = frozenset({State.WAITING, State.SETTLING})

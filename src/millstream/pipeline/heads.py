@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -17,29 +19,40 @@ _FOR_STREAMS: Final = {
 }
 
 
-def stream_head(response: Response, content_type: str, method: str, *, negotiated: bool) -> Head:
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the house says of a body where its author is silent."""
+
+    content_type: str | None
+    negotiated: bool = False  # another client could have got another format here
+    disposition: str | None = None  # RFC 6266, for what is to be saved under a name
+
+
+def stream_head(response: Response, described: Described, method: str) -> Head:
     """The head of a stream; from here on the author cannot change it."""
-    head = _head(response, response.status, content_type, method, negotiated=negotiated)
+    head = _head(response, response.status, described, method)
     for name, value in _FOR_STREAMS.items():
         head.headers.setdefault(name, value)
     return head
 
 
 def whole_head(
-    response: Response,
-    status: int | None,
-    content_type: str | None,
-    length: int,
-    method: str,
-    *,
-    negotiated: bool,
+    response: Response, described: Described, length: int, method: str, *, status: int | None = None
 ) -> Head:
     """The head of a body that is known; a status that leads elsewhere goes before the author's own."""
     silent = response.status == _DEFAULT_STATUS
     chosen = status if status is not None and (silent or status >= _FIRST_ELSEWHERE) else response.status
-    head = _head(response, chosen, content_type, method, negotiated=negotiated)
+    head = _head(response, chosen, described, method)
     if head.describes_body:
         head.headers["content-length"] = str(length)
+    return head
+
+
+def file_head(response: Response, described: Described, facts: Mapping[str, str], method: str) -> Head:
+    """The head of a file: unlike a stream's, its body may be kept, and asked for by pieces."""
+    head = _head(response, response.status, described, method)
+    for name, value in facts.items():
+        head.headers.setdefault(name, value)
     return head
 
 
@@ -53,13 +66,13 @@ def problem_head(error: HTTPError, content_type: str, length: int, method: str) 
     return head
 
 
-def _head(
-    response: Response, status: int, content_type: str | None, method: str, *, negotiated: bool
-) -> Head:
+def _head(response: Response, status: int, described: Described, method: str) -> Head:
     headers = MutableHeaders(raw=list(response.raw_headers))
-    if content_type is not None:
-        headers.setdefault("content-type", content_type)
-    if negotiated:
+    if described.content_type is not None:
+        headers.setdefault("content-type", described.content_type)
+    if described.disposition is not None and status < _FIRST_ELSEWHERE:
+        headers.setdefault("content-disposition", described.disposition)
+    if described.negotiated:
         headers.add_vary_header("Accept")
     response.sent()
     return Head(status, headers, method)

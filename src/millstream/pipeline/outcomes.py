@@ -6,9 +6,11 @@ The table at the foot is the rule; the first row that fits decides.
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, BinaryIO, Final
 
 import msgspec
 from starlette.responses import Response as StarletteResponse
@@ -17,7 +19,7 @@ from millstream.codecs.json import Json
 from millstream.codecs.raw import Raw
 from millstream.engine.source import Source, source_of
 from millstream.errors import HTTPError, WrongResult
-from millstream.pipeline.plans import Offer
+from millstream.pipeline.offers import Offer
 from millstream.pipeline.raised import no_failure
 
 
@@ -47,13 +49,20 @@ class Streamed:
 
 
 @dataclass(frozen=True, slots=True)
+class Filed:
+    """A file, which may be asked for by pieces."""
+
+    file: Path | BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
 class Foreign:
     """A Starlette response, which sends itself."""
 
     response: StarletteResponse
 
 
-Outcome = Whole | Page | Streamed | Foreign
+Outcome = Whole | Page | Streamed | Filed | Foreign
 
 
 def outcome_of(result: Any, offer: Offer, action: str) -> Outcome:
@@ -104,12 +113,24 @@ def _document(result: Any, offer: Offer, action: str) -> Outcome:
     return Whole(offer.encoder(action).document(result), offer.content_type)
 
 
+def _filed(result: Any, _offer: Offer, _action: str) -> Outcome:
+    return Filed(result)
+
+
+def _is_file(result: Any) -> bool:
+    """A path, or an open binary file; a temporary file is one by what it wraps."""
+    if isinstance(result, Path):
+        return True
+    return hasattr(result, "seekable") and isinstance(getattr(result, "file", result), _BINARY_FILES)
+
+
 def _is_record(result: Any) -> bool:
     """One object with named fields: a document by itself, never a sequence of items."""
     is_instance = dataclasses.is_dataclass(result) and not isinstance(result, type)
     return isinstance(result, Mapping | msgspec.Struct) or is_instance or hasattr(result, "_fields")
 
 
+_BINARY_FILES: Final = (io.RawIOBase, io.BufferedIOBase)
 _Fits = Callable[[Any], bool]
 _Make = Callable[[Any, Offer, str], Outcome]
 
@@ -118,5 +139,6 @@ _RULES: Final[tuple[tuple[_Fits, _Make], ...]] = (
     (lambda result: isinstance(result, HTTPError), _outcome_raised),
     (lambda result: isinstance(result, str | bytes | bytearray | memoryview), _text),
     (lambda result: isinstance(result, StarletteResponse), _foreign),
+    (_is_file, _filed),
     (_is_record, _document),
 )

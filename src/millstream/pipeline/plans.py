@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from millstream.codecs.base import Codec, with_charset
 from millstream.codecs.catalogue import Catalogue
 from millstream.codecs.raw import Raw
-from millstream.config import Settings
+from millstream.codecs.typed import row_type_of
+from millstream.compression.compression import Compression
+from millstream.config import CLIENT_KEY, DURABLE, Settings
 from millstream.dispatch.action import Action
 from millstream.dispatch.expose import Exposure
+from millstream.engine.ledger import Admission, admission
 from millstream.errors import ConfigurationError, HTTPError
+from millstream.pipeline.clients import ClientKey, checked, client_of
+from millstream.pipeline.durable import Durability, durability_of
+from millstream.pipeline.offers import Offer, with_downloads, with_rows
 from millstream.web.negotiation import best
+from millstream.web.request import Request
 from millstream.web.templates import Templates
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """One format an action can answer in."""
-
-    media_type: str  # without parameters, for the negotiation
-    content_type: str  # for the head
-    extensions: frozenset[str]
-    codec: type[Codec]
-    options: Mapping[str, Any]
-    template: str | None
-    charset: str  # of its text: the content type's, else the settings'
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether the author writes the body: text and bytes as they are."""
-        return self.codec is Raw
-
-    def encoder(self, action: str) -> Codec:
-        """A codec for one stream."""
-        return self.codec(action=action, charset=self.charset, **self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +33,42 @@ class Plan:
 
     offers: tuple[Offer, ...]
     settings: Settings
+    compression: Compression
+    by_format: Mapping[str, Offer] = field(default_factory=dict)
+    """What `?format=` may say; empty where there is nothing to choose, or the field is the action's own."""
+    admission: Admission = field(default_factory=Admission)
+    client_key: ClientKey | None = None
+    durable: Durability | None = None
+
+    def producing(self, durable: Durability) -> Plan:
+        """The same for a run of the action: what goes into a log is neither hurried nor compressed."""
+        return replace(self, settings=durable.producing, compression=Compression(durable.producing))
+
+    def reading(self, durable: Durability) -> Plan:
+        """The same for a reader of a run, who counts for no cap but that of all: its run does."""
+        return replace(self, settings=durable.reading, admission=Admission())
+
+    def client(self, request: Request) -> str:
+        """Whom a stream counts for, where it counts for anybody; see `client_of`."""
+        return client_of(request, self.client_key) if self.admission.asks_who else ""
 
     @property
     def negotiates(self) -> bool:
         """Whether the answer depends on what the client accepts."""
         return len(self.offers) > 1
 
-    def choose(self, extension: str, accept: str | None) -> Offer:
-        """The format for a client: by the URL's extension, else by `Accept` (RFC 9110 §12.5.1).
+    def choose(self, extension: str, wanted: str, accept: str | None) -> Offer:
+        """The format for a client: by the URL's extension, its `?format=`, or `Accept` (RFC 9110 §12.5.1).
 
         A single format is sent whatever the client accepts: there is nothing to choose from.
 
         Raises:
-            HTTPError: 406 when none of several formats is acceptable.
+            HTTPError: 406 when there is none of that name, or none of several formats is acceptable.
         """
         if extension:
-            wanted = extension.lower()
-            return next(offer for offer in self.offers if wanted in offer.extensions)
+            return next(offer for offer in self.offers if extension.lower() in offer.extensions)
+        if wanted:
+            return self._named(wanted.lower())
         if not self.negotiates:
             return self.offers[0]
         chosen = best(accept, [offer.media_type for offer in self.offers])
@@ -73,15 +77,39 @@ class Plan:
             raise HTTPError(406, f"this can be had as {there}")
         return self.offers[chosen]
 
+    def _named(self, wanted: str) -> Offer:
+        try:
+            return self.by_format[wanted]
+        except KeyError:
+            raise HTTPError(406, f"this can be had in the formats {', '.join(self.by_format)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a run is: of which action, in which of its formats."""
+
+    action: Action
+    plan: Plan
+    durable: Durability
+    offer: Offer
+
 
 class Planner:
     """Makes the plans of one application's actions, and keeps them."""
 
-    def __init__(self, catalogue: Catalogue, templates: Templates, settings: Settings) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        templates: Templates,
+        settings: Settings,
+        client_key: ClientKey | None = None,
+    ) -> None:
+        self._client_key = checked(client_key)
         self._catalogue = catalogue
         self._templates = templates
         self._settings = settings
         self._made = lru_cache(_MOST_PLANS)(self._make)
+        self.owners: dict[str, Owner] = {}  # of durable runs, by the tags of those
 
     def plan(self, action: Action) -> Plan:
         """The plan of an action; made when first asked for, which is at start-up for all that are known then.
@@ -104,9 +132,24 @@ class Planner:
         return frozenset({extension.removeprefix(".") for extension in guessed} | set(own))
 
     def _make(self, action: Action) -> Plan:
-        settings = self._settings.for_action(**action.declaration.settings)
-        offers = tuple(self._offer(exposure, settings) for exposure in action.declaration.exposures)
-        return Plan(offers, settings)
+        own = dict(action.declaration.settings)
+        client_key = checked(own.pop(CLIENT_KEY, self._client_key))
+        said = own.pop(DURABLE, False)
+        settings = self._settings.for_action(**own)
+        terms = admission(settings, action.label, tuple(own))
+        exposures = action.declaration.exposures
+        offers = with_downloads(
+            [self._offer(exposure, settings) for exposure in exposures], exposures, action
+        )
+        offers = with_rows(offers, row_type_of(action.signature.returns))
+        has_own = FORMAT in action.signature.named
+        by_format = {} if len(offers) == 1 or has_own else _by_format(exposures, offers)
+        durable = durability_of(said, action, offers, settings)
+        plan = Plan(offers, settings, Compression(settings), by_format, terms, client_key, durable)
+        if durable is not None:
+            owned = zip(durable.tags, offers, strict=True)
+            self.owners |= {tag: Owner(action, plan, durable, offer) for tag, offer in owned}
+        return plan
 
     def _offer(self, exposure: Exposure, settings: Settings) -> Offer:
         codec, template = self._engine(exposure)
@@ -122,6 +165,7 @@ class Planner:
             options=exposure.options,
             template=template,
             charset=charset,
+            chosen_type=bool(exposure.content_type or exposure.engine),
         )
 
     def _engine(self, exposure: Exposure) -> tuple[type[Codec], str | None]:
@@ -136,6 +180,16 @@ class Planner:
         return Raw, name
 
 
+def _by_format(exposures: Sequence[Exposure], offers: Sequence[Offer]) -> dict[str, Offer]:
+    """What each format may be called: its codec's name or an extension; of two with one name, the upper."""
+    named: dict[str, Offer] = {}
+    for exposure, offer in zip(exposures, offers, strict=True):
+        own = () if offer.is_raw else (exposure.engine.lower(),)
+        for name in (*own, *sorted(offer.extensions)):
+            named.setdefault(name, offer)
+    return named
+
+
 def _declared_charset(content_type: str | None) -> str | None:
     """The charset an author wrote into a content type: then that is what the text is encoded in."""
     message = Message()
@@ -144,6 +198,8 @@ def _declared_charset(content_type: str | None) -> str | None:
     return charset if isinstance(charset, str) else None
 
 
+FORMAT: Final = "format"
+"""The query field that names a format."""
 _HTML: Final = "text/html"
 _MOST_PLANS: Final = 4096
 """Plans kept: a `_lookup` may make a class, and so actions, for each request."""

@@ -6,8 +6,9 @@ each other: the codec says which dialect it writes, and a source that can write 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,29 @@ class RecordBatches:
 
 
 Dialect = CsvDialect | JsonLines | RecordBatches
+
+
+class Transposed(Sequence[tuple[Any, ...]]):
+    """Rows that their source has as columns, as most encoders want them."""
+
+    __slots__ = ("columns",)
+
+    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return zip(*self.columns, strict=True)
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Transposed: ...
+    def __getitem__(self, at: int | slice) -> tuple[Any, ...] | Transposed:
+        found = [column[at] for column in self.columns]
+        return Transposed(found) if isinstance(at, slice) else tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,23 @@ class Closes(Protocol):
 
 
 @runtime_checkable
+class Hosted(Protocol):
+    """A mounted application whose responses go on until they are ended: the host tells it when.
+
+    It has no lifespan of its own below a controller, and a server tells of its shutdown only after the last
+    response.
+    """
+
+    def stop_followers(self) -> None:
+        """The process is about to end; called on the event loop, possibly more than once. Never fails."""
+        ...
+
+    async def close(self) -> None:
+        """The application has ended; called on its event loop, after the last stream."""
+        ...
+
+
+@runtime_checkable
 class RowBatches(Protocol):
     """A source whose rows can be had many at a time, for a codec that encodes many at once.
 
@@ -421,8 +438,8 @@ class StreamHandle(Protocol):
         """Wait, and wake early when the stream is interrupted.
 
         Raises:
-            StreamInterrupted: in synchronous code, when the stream was ended early. (Asynchronous
-                code sees its task cancelled, as in every wait.)
+            StreamInterrupted: in synchronous code, when the stream was ended early; once, so that a cleanup
+                may sleep. (Asynchronous code sees its task cancelled, as in every wait.)
         """
         ...
 

@@ -7,14 +7,17 @@ They are bound by context variable, and a stream's context lives until the strea
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import Any, Final, Generic, Self, TypeVar, cast, overload
 
 from millstream.errors import OutsideRequest
 from millstream.protocol.ports import StreamHandle
 from millstream.web.request import Request
 from millstream.web.response import Response
+
+T = TypeVar("T")
+D = TypeVar("D")
+_REQUIRED: Final = object()
 
 
 class TemplateContext(SimpleNamespace):
@@ -29,18 +32,77 @@ class TemplateContext(SimpleNamespace):
         return ""
 
 
+class Binding:
+    """The four objects of one request, bound in one context variable for as long as its scope is open."""
+
+    __slots__ = ("_tmpl_context", "_token", "request", "response", "stream")
+
+    def __init__(self, request: Request, response: Response, stream: StreamHandle) -> None:
+        self.request = request
+        self.response = response
+        self.stream = stream
+        self._tmpl_context: TemplateContext | None = None
+        self._token: Token[Binding] | None = None
+
+    @property
+    def tmpl_context(self) -> TemplateContext:
+        """Made when first asked for: most streams have no template."""
+        if self._tmpl_context is None:
+            self._tmpl_context = TemplateContext()
+        return self._tmpl_context
+
+    @classmethod
+    def bind(cls, request: Request, response: Response, stream: StreamHandle) -> Binding:
+        """Make the proxies mean these objects in the current context."""
+        binding = cls(request, response, stream)
+        binding._token = _bound.set(binding)
+        return binding
+
+    def release(self) -> None:
+        """Make them mean again what they meant before: an outer application's request, or nothing."""
+        token, self._token = self._token, None
+        if token is not None:
+            _bound.reset(token)
+
+
+class Bound(Generic[T]):
+    """One of the four, for code that may run outside of any request."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @overload
+    def get(self) -> T: ...
+
+    @overload
+    def get(self, default: D) -> T | D: ...
+
+    def get(self, default: Any = _REQUIRED) -> Any:
+        """The object of the current request.
+
+        Args:
+            default: for where there is none.
+
+        Raises:
+            LookupError: where there is none, and no default.
+        """
+        bound = _bound.get() if default is _REQUIRED else _bound.get(None)
+        return default if bound is None else getattr(bound, self._name)
+
+
 class _Proxy:
-    """Stands for the object its context variable holds."""
+    """Stands for one of the four of whatever request is bound."""
 
-    __slots__ = ("_name", "_variable")
+    __slots__ = ("_name",)
 
-    def __init__(self, name: str, variable: ContextVar[Any]) -> None:
+    def __init__(self, name: str) -> None:
         object.__setattr__(self, "_name", name)
-        object.__setattr__(self, "_variable", variable)
 
     def _current_obj(self) -> Any:
         try:
-            return self._variable.get()
+            return getattr(_bound.get(), self._name)
         except LookupError:
             raise OutsideRequest(self._name) from None
 
@@ -56,39 +118,16 @@ class _Proxy:
         delattr(self._current_obj(), name)
 
     def __repr__(self) -> str:
-        current = self._variable.get(None)
-        return f"<{self._name} of no request>" if current is None else repr(current)
+        bound = _bound.get(None)
+        return f"<{self._name} of no request>" if bound is None else repr(getattr(bound, self._name))
 
 
-request_var: ContextVar[Request] = ContextVar("millstream.request")
-response_var: ContextVar[Response] = ContextVar("millstream.response")
-context_var: ContextVar[TemplateContext] = ContextVar("millstream.tmpl_context")
-stream_var: ContextVar[StreamHandle] = ContextVar("millstream.stream")
+_bound: Final[ContextVar[Binding]] = ContextVar("millstream.request")
 
-request = cast("Request", _Proxy("request", request_var))
-response = cast("Response", _Proxy("response", response_var))
-tmpl_context = cast("TemplateContext", _Proxy("tmpl_context", context_var))
-stream = cast("StreamHandle", _Proxy("stream", stream_var))
+request_var: Final[Bound[Request]] = Bound("request")
+stream_var: Final[Bound[StreamHandle]] = Bound("stream")
 
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """The four objects of one request, bound for as long as its scope is open."""
-
-    tokens: tuple[tuple[ContextVar[Any], Token[Any]], ...]
-
-    @classmethod
-    def bind(cls, request: Request, response: Response, stream: StreamHandle) -> Binding:
-        """Make the proxies mean these objects in the current context."""
-        values: tuple[tuple[ContextVar[Any], Any], ...] = (
-            (request_var, request),
-            (response_var, response),
-            (context_var, TemplateContext()),
-            (stream_var, stream),
-        )
-        return cls(tuple((variable, variable.set(value)) for variable, value in values))
-
-    def release(self) -> None:
-        """Make them mean again what they meant before: an outer application's request, or nothing."""
-        for variable, token in reversed(self.tokens):
-            variable.reset(token)
+request = cast("Request", _Proxy("request"))
+response = cast("Response", _Proxy("response"))
+tmpl_context = cast("TemplateContext", _Proxy("tmpl_context"))
+stream = cast("StreamHandle", _Proxy("stream"))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
+from email.message import Message
 from typing import Any, Final, Self
 
 from python_multipart.exceptions import FormParserError
 from starlette._utils import get_route_path
-from starlette.datastructures import ImmutableMultiDict
+from starlette.datastructures import FormData, ImmutableMultiDict
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request as StarletteRequest
+from starlette.types import Receive
 
-from millstream.errors import HTTPError
+from millstream.errors import ControllerError, HTTPError
+from millstream.web.uploads import Lines, Upload, Wait, cannot_wait, too_long
 
 
 class Params(ImmutableMultiDict[str, Any]):
@@ -35,7 +39,13 @@ class Params(ImmutableMultiDict[str, Any]):
 class Request(StarletteRequest):
     """What the client asked. Lives exactly as long as the stream that answers it."""
 
+    max_body: int | None = None
+    """The longest body the action takes; see `limit_body`."""
+    wait: Wait = staticmethod(cannot_wait)
+    """How synchronous code waits for more of the body; the pipeline sets it."""
+    _arrived: int = 0
     _params: Params | None = None
+    _upload: Upload | None = None
 
     def _current_obj(self) -> Self:
         """The request itself, as TurboGears' proxies spell it; with Millstream nobody needs to ask."""
@@ -81,28 +91,85 @@ class Request(StarletteRequest):
         """The body's media type without parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    async def read_params(self, limit: int) -> Params:
+    @property
+    def charset(self) -> str:
+        """The charset of the body's text, as declared; UTF-8 when nothing is."""
+        fields = Message()
+        fields["content-type"] = self.headers.get("content-type", "")
+        return str(fields.get_param("charset", "utf-8"))
+
+    def stream(self) -> Upload:  # type: ignore[override]  # less than Starlette's generator, and for `for`, too
+        """The body while it arrives: `async for` in asynchronous code, `for` in synchronous code.
+
+        Raises:
+            ControllerError: when the body was read before, by whoever.
+            HTTPError: 413 when it is declared to be longer than allowed.
+        """
+        if hasattr(self, "_body"):
+            return Upload(_once(self._body), self.wait, most=None)
+        if self._form is not None and self.content_type in _FORMS:
+            raise ControllerError("the body was read as a form: its fields and files are in request.params")
+        if self._upload is None:
+            refuse_declared(self, self.max_body)
+            self._upload = Upload(self._receive, self.wait, most=self.max_body)
+        elif self._upload.ended:
+            raise ControllerError(
+                "the body was streamed already: it comes only once, and nothing of it is kept"
+            )
+        return self._upload
+
+    def lines(self) -> Lines:
+        """The body's text, line by line as it arrives; `for` and `async for`, as `stream`.
+
+        Raises:
+            ControllerError: as `stream`.
+            HTTPError: as `stream`; and 415 when its charset is not known.
+        """
+        return Lines(self.stream(), self.charset)
+
+    async def read_params(
+        self, limit: int | None, *, stall: float | None = None, rate: float | None = None
+    ) -> Params:
         """Read a form or a JSON object from the body and join it with the query.
 
         Bodies of any other type are left unread, for the action to stream.
 
         Args:
             limit: the longest body in bytes.
+            stall: how many seconds the next piece may keep us waiting.
+            rate: how many bytes a second must have come, beyond that time.
 
         Raises:
-            HTTPError: 400 when the body is not what its type says, 413 when it is too long.
+            HTTPError: 400 when the body is not what its type says, 408 when it does not come, 413 when it is
+                too long.
         """
         fields = list(self.query_params.multi_items())
         read = _READERS.get(self.content_type)
         if read is not None and self.method not in _BODILESS:
-            fields += await read(self, limit)
+            refuse_declared(self, limit)
+            self._receive = _limited(self, _hurried(self, self._receive, stall, rate), limit)
+            fields += await read(self)
         self._params = Params(fields)
         return self._params
 
+    def limit_body(self, longest: int | None) -> None:
+        """Say how long a body the action takes, now that it is known; what is to be parsed was read before.
 
-async def _read_form(request: Request, limit: int) -> list[tuple[str, Any]]:
-    _refuse_declared(request, limit)
-    request._receive = _limited(request, limit)  # noqa: SLF001  our own base class: its reader takes no limit
+        Raises:
+            HTTPError: 413 when what was read is longer.
+        """
+        self.max_body = longest
+        if longest is not None and self._arrived > longest:
+            raise too_long(longest)
+
+    async def _get_form(self, **limits: Any) -> FormData:
+        """Starlette's parser reads to an empty piece, which only Starlette's own stream gives."""
+        if self._form is None:
+            self._form = await StarletteRequest(self.scope, self._receive).form(**limits)
+        return self._form
+
+
+async def _read_form(request: Request) -> list[tuple[str, Any]]:
     try:
         form = await request.form()
     except HTTPException as refused:  # what Starlette makes of the next one inside an application of its own
@@ -114,9 +181,7 @@ async def _read_form(request: Request, limit: int) -> list[tuple[str, Any]]:
     return list(form.multi_items())
 
 
-async def _read_json(request: Request, limit: int) -> list[tuple[str, Any]]:
-    _refuse_declared(request, limit)
-    request._receive = _limited(request, limit)  # noqa: SLF001  as above
+async def _read_json(request: Request) -> list[tuple[str, Any]]:
     body = await request.body()
     if not body:
         return []
@@ -132,36 +197,58 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON")
 
 
-def _refuse_declared(request: Request, limit: int) -> None:
+def refuse_declared(request: Request, limit: int | None) -> None:
+    """Refuse a body by the length it is declared to have.
+
+    Raises:
+        HTTPError: 413 when that is too long.
+    """
     declared = request.headers.get("content-length", "")
-    if _LENGTH.fullmatch(declared) and int(declared) > limit:
-        raise _too_long(limit)
+    if limit is not None and _LENGTH.fullmatch(declared) and int(declared) > limit:
+        raise too_long(limit)
 
 
-def _limited(request: Request, limit: int) -> Any:
+def _limited(request: Request, receive: Receive, limit: int | None) -> Receive:
     """Count what arrives: a chunked body does not declare its length."""
-    receive = request.receive
-    arrived = 0
 
     async def counted() -> Any:
-        nonlocal arrived
         message = await receive()
-        arrived += len(message.get("body", b""))
-        if arrived > limit:
-            raise _too_long(limit)
+        request._arrived += len(message.get("body", b""))  # noqa: SLF001  a function of the same class' making
+        if limit is not None and request._arrived > limit:  # noqa: SLF001  as above
+            raise too_long(limit)
         return message
 
     return counted
 
 
-def _too_long(limit: int) -> HTTPError:
-    return HTTPError(413, f"the body is longer than the {limit} bytes this application takes")
+def _hurried(request: Request, receive: Receive, stall: float | None, rate: float | None) -> Receive:
+    """Give up on a client that sends nothing, or a byte now and then to keep us busy."""
+    if stall is None:
+        return receive
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+
+    async def hurried() -> Any:
+        come_by = clock() if rate is None else begun + request._arrived / rate  # noqa: SLF001  as above
+        try:
+            async with asyncio.timeout_at(come_by + stall):
+                return await receive()
+        except TimeoutError:
+            raise HTTPError(408, "the rest of the request's body did not come in time") from None
+
+    return hurried
+
+
+def _once(body: bytes) -> Receive:
+    """A body that was read before, as if it arrived."""
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body}
+
+    return receive
 
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")  # whatever else it says, what arrives is counted
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_READERS: Final = {
-    "application/x-www-form-urlencoded": _read_form,
-    "multipart/form-data": _read_form,
-    "application/json": _read_json,
-}
+_FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+_READERS: Final = {**dict.fromkeys(_FORMS, _read_form), "application/json": _read_json}

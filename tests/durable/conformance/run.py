@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def _given(address: str) -> Iterator[str]:
 
 def run(address: str, *, only: str | None = None) -> Counter[str]:
     """Run the suite against a server; how many tests passed, failed, and so on."""
-    folder = installed()
+    folder = installed(HERE, FILES)
     report = folder / f"report-{os.getpid()}.json"
     command = [_tool("npx"), "--no-install", "vitest", "run", "--reporter=json", f"--outputFile={report}"]
     if only is not None:
@@ -91,14 +91,14 @@ def run(address: str, *, only: str | None = None) -> Counter[str]:
         report.unlink()
 
 
-def installed() -> Path:
-    """The folder with the suite, as the lock file has it."""
-    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in FILES)).hexdigest()
-    folder = Path(tempfile.gettempdir()) / f"durable-streams-conformance-{digest[:16]}"
+def installed(source: Path, files: Sequence[str]) -> Path:
+    """A temporary folder with some files, and what their lock file names."""
+    digest = hashlib.sha256(b"".join((source / name).read_bytes() for name in files)).hexdigest()
+    folder = Path(tempfile.gettempdir()) / f"durable-streams-{source.name}-{digest[:16]}"
     if not folder.exists():
         made = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))  # under its name only when it is whole
-        for name in FILES:
-            shutil.copy(HERE / name, made)
+        for name in files:
+            shutil.copy(source / name, made)
         command = [_tool("npm"), "ci", "--no-audit", "--no-fund", "--silent"]
         subprocess.run(command, cwd=made, check=True)  # noqa: S603  as above
         with suppress(OSError):  # another run was faster

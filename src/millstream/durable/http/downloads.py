@@ -86,6 +86,8 @@ class _Body:
             await self._send_pieces(receive, send)
         except LogRefused as refusal:
             raise self._truncated(str(refusal)) from refusal
+        except self._service.log.failures as failed:
+            raise self._truncated("its log cannot be had at the moment") from failed
         if self._state.failed:
             raise self._truncated("its producer failed")
         await send({"type": "http.response.body", "body": b"]" if self._state.json else b""})

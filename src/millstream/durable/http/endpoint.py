@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from millstream.durable.http.feeds import BEAT
+from millstream.durable.http.origins import PREFLIGHT, common_headers
 from millstream.durable.http.reading import answer
 from millstream.durable.http.replies import PRIVATE, acceptance, described, refusal, reply, standing
 from millstream.durable.http.requests import (
@@ -41,7 +42,7 @@ from millstream.durable.naming import Config, Created
 from millstream.durable.offsets import NOW
 from millstream.durable.refusals import LogRefused
 from millstream.durable.upkeep import Upkeep
-from millstream.errors import HTTPError
+from millstream.errors import HTTPError, Overloaded
 
 Authorize = Callable[[Request, str, str], Awaitable[bool] | bool]
 """`authorize(request, name, act)`: whether a client may do this to the stream of that name. The acts are
@@ -95,7 +96,7 @@ class DurableStreams:
         self._log = log
         self._authorize = authorize
         self._max_body = max_body
-        self._common = _common(allow_origin)
+        self._common = common_headers(allow_origin)
         self._service = Service(log, settings, self._common, time.time)
         self._upkeep = upkeep
         self._open: AsyncExitStack | None = None
@@ -121,6 +122,7 @@ class DurableStreams:
                     await stack.enter_async_context(self._log)
                     if self._upkeep:
                         await stack.enter_async_context(Upkeep(self._log))
+                    self._service.feeds.start()
                     stack.callback(self._service.feeds.stop)
                     self._open = stack.pop_all()
 
@@ -167,8 +169,15 @@ class DurableStreams:
         except PeerLeft:
             return
         except (LogRefused, HTTPError) as error:
-            status, headers, body = refusal(error)
-            await reply(send, status, [*self._common, *headers], body, bodiless=asked.method == "HEAD")
+            await self._refuse(asked, error, send)
+        except self._log.failures as failed:  # never after a head: who follows is told in other ways
+            why = str(failed).partition("\n")[0]
+            _logger.error("%s of the stream %r failed: %s", asked.method, asked.name, why)  # noqa: TRY400  no mistake of ours
+            await self._refuse(asked, Overloaded("the log cannot be had at the moment, or is full"), send)
+
+    async def _refuse(self, asked: Asked, error: LogRefused | HTTPError, send: Send) -> None:
+        status, headers, body = refusal(error)
+        await reply(send, status, [*self._common, *headers], body, bodiless=asked.method == "HEAD")
 
     async def _answer(self, asked: Asked, receive: Receive, send: Send) -> None:
         verb = self._verbs.get(asked.method)
@@ -270,7 +279,7 @@ class DurableStreams:
         await reply(send, 204, self._common)
 
     async def _options(self, _: Asked, __: Receive, send: Send) -> None:
-        await reply(send, 204, [*self._common, *_PREFLIGHT])
+        await reply(send, 204, [*self._common, *PREFLIGHT])
 
     async def _require(self, asked: Asked, act: str, name: str | None = None) -> None:
         """Let go on only what is allowed.
@@ -287,64 +296,5 @@ class DurableStreams:
             raise HTTPError(403, "this is not allowed to you")
 
 
-def _common(allow_origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers of every answer."""
-    headers = [(b"x-content-type-options", b"nosniff")]
-    if allow_origin is None:
-        return (*headers, (b"cross-origin-resource-policy", b"same-origin"))
-    headers.append((b"cross-origin-resource-policy", b"cross-origin"))
-    headers.append((b"access-control-allow-origin", allow_origin.encode("latin-1")))
-    headers.append((b"access-control-expose-headers", ", ".join(EXPOSED).encode()))
-    if allow_origin != "*":
-        headers.append((b"vary", b"origin"))
-    return tuple(headers)
-
-
 STOP: Final = "/stop"
 """After a stream's name: an empty POST there asks its producer to stop."""
-
-EXPOSED: Final = (
-    "Stream-Next-Offset",
-    "Stream-Up-To-Date",
-    "Stream-Closed",
-    "Stream-Failed",
-    "Stream-Cursor",
-    "Stream-TTL",
-    "Stream-Expires-At",
-    "Stream-SSE-Data-Encoding",
-    "Producer-Epoch",
-    "Producer-Seq",
-    "Producer-Expected-Seq",
-    "Producer-Received-Seq",
-    "ETag",
-    "Location",
-    "Content-Range",
-)
-"""Headers that pages of other origins may read."""
-
-ACCEPTED: Final = (
-    "Authorization",
-    "Content-Type",
-    "If-None-Match",
-    "If-Range",
-    "Last-Event-ID",
-    "Range",
-    "Producer-Id",
-    "Producer-Epoch",
-    "Producer-Seq",
-    "Stream-Closed",
-    "Stream-Expires-At",
-    "Stream-Fork-Offset",
-    "Stream-Fork-Sub-Offset",
-    "Stream-Forked-From",
-    "Stream-Seq",
-    "Stream-TTL",
-)
-"""Headers that pages of other origins may send."""
-
-_PREFLIGHT: Final = (
-    (b"allow", b"GET, POST, PUT, HEAD, DELETE, OPTIONS"),
-    (b"access-control-allow-methods", b"GET, POST, PUT, HEAD, DELETE"),
-    (b"access-control-allow-headers", ", ".join(ACCEPTED).encode()),
-    (b"access-control-max-age", b"86400"),
-)

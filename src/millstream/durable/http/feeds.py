@@ -28,6 +28,9 @@ KEPT: Final = 256 * 1024
 BEAT: Final = 15.0
 """Seconds of silence after which followers are woken to give a sign of life."""
 
+RETRY: Final = 1.0
+"""Seconds between two attempts to read a log whose database is away."""
+
 _logger: Final = logging.getLogger("millstream.durable")
 
 
@@ -100,7 +103,7 @@ class Feed:
 
     async def _run(self) -> None:
         try:
-            while await self._next():
+            while await self._next_in_time():
                 pass
         except LogRefused as refusal:
             self.error = refusal
@@ -109,6 +112,17 @@ class Feed:
             self.error = error
         finally:
             self._end()
+
+    async def _next_in_time(self) -> bool:
+        """As `_next`; a database that is away is waited for, with signs of life for those who follow."""
+        try:
+            return await self._next()
+        except self._log.failures as failed:
+            why = str(failed).partition("\n")[0]
+            _logger.warning("the feed of the stream %r waits for its log: %s", self.name, why)
+            await asyncio.sleep(RETRY)
+            self._tell()
+            return bool(self._ears)
 
     async def _next(self) -> bool:
         """Wait for news or for the end of patience, and tell of it; False at the end."""
@@ -151,6 +165,11 @@ class Feeds:
         self._clock = clock
         self._beat = beat
         self._feeds: dict[str, Feed] = {}
+        self._stopped = False
+
+    def start(self) -> None:
+        """Let them go on, after an earlier `stop`."""
+        self._stopped = False
 
     def of(self, state: State, position: int) -> Feed:
         """The feed of a stream; begun at a position near its tail, if nobody follows it yet."""
@@ -158,10 +177,13 @@ class Feeds:
         if feed is None or feed.ended or feed.incarnation != state.incarnation:
             feed = self._feeds[state.name] = Feed(self._log, state, position, self._clock, self._beat)
             feed.task.add_done_callback(partial(self._forget, feed))
+            if self._stopped:
+                feed.stop()
         return feed
 
     def stop(self) -> None:
-        """End them all."""
+        """End them all; whoever still comes is told at once."""
+        self._stopped = True
         for feed in list(self._feeds.values()):
             feed.stop()
 

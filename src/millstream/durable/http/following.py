@@ -29,7 +29,13 @@ async def follow(service: Service, read: Read, receive: Receive, send: Send) -> 
         LogRefused: nothing was sent.
         HTTPError: as above.
     """
-    page = await service.log.read(read.name, read.offset, most=KEPT)
+    try:
+        page = await service.log.read(read.name, read.offset, most=KEPT)
+    except service.log.failures:
+        if b"last-event-id" not in read.asked.headers:
+            raise
+        await _ask_again(service, send)
+        return
     if page.closed and not page.messages and b"last-event-id" in read.asked.headers:
         # An EventSource takes every end for an accident, and only this for an answer (WHATWG HTML §9.2.3).
         await reply(send, 204, [*service.common, *place(page, page.next_offset)])
@@ -40,9 +46,17 @@ async def follow(service: Service, read: Read, receive: Receive, send: Send) -> 
         await send({"type": "http.response.start", "status": 200, "headers": _head(service, page.state)})
         await follower.write(send, frame.event)
         if not frame.closed:
-            with suppress(LogRefused):  # the stream is gone: whoever comes back is told so
+            # The stream is gone, or its log: whoever comes back is told so.
+            with suppress(LogRefused, *service.log.failures):
                 await _Following(service, read, follower, page.state, frame.end).run(send)
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _ask_again(service: Service, send: Send) -> None:
+    """Answer an `EventSource` that cannot be served now: no status but 200 lets it come back again."""
+    headers = [*service.common, *_HEAD]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": AGAIN})
 
 
 class _Following:
@@ -99,6 +113,9 @@ def _head(service: Service, state: State) -> Sequence[tuple[bytes, bytes]]:
     encoded = state.json or is_text(state.content_type)
     return [*service.common, *_HEAD, *(() if encoded else ((b"stream-sse-data-encoding", b"base64"),))]
 
+
+AGAIN: Final = b"retry: 3000\n\n"
+"""Come back in so many milliseconds."""
 
 _HEAD: Final = (
     (b"content-type", b"text/event-stream"),

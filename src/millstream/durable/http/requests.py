@@ -173,10 +173,9 @@ def whole_number(what: str, text: str) -> int:
 
 
 def _producer(asked: Asked) -> Producer | None:
-    found = [asked.header(name) for name in (b"producer-id", b"producer-epoch", b"producer-seq")]
-    name, epoch, seq = found
-    if name is None and epoch is None and seq is None:
+    if asked.headers.keys().isdisjoint(_CLAIM):
         return None
+    name, epoch, seq = map(asked.header, _CLAIM)
     if not name or epoch is None or seq is None:
         raise HTTPError(
             400, "Producer-Id, Producer-Epoch and Producer-Seq belong together, and none is empty"
@@ -197,5 +196,6 @@ def _time(what: str, text: str) -> float:
 LARGEST: Final = 2**53 - 1
 """The largest number every client can count to."""
 
+_CLAIM: Final = (b"producer-id", b"producer-epoch", b"producer-seq")
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)

@@ -1,0 +1,179 @@
+"""Copying: what `COPY … TO STDOUT` sends, in blocks of whole rows; the one module that knows psycopg.
+
+The server sends one message a row ("always one per row", says its protocol), so rows are counted exactly. One
+call a row, into a block, is all that Python does for it; psycopg's own iteration costs three times as much.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from psycopg import ClientCursor, Error, errors
+from psycopg import Connection as Driver
+from psycopg.abc import PQGen
+from psycopg.generators import execute, fetch, fetch_many
+from psycopg.pq import ExecStatus, Format, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
+from psycopg.waiting import Ready, Wait
+from sqlalchemy.engine import Connection
+
+from millstream.database.translating import translated
+from millstream.errors import StreamInterrupted
+
+FIRST: Final = 16 * 1024
+"""Bytes of the first block: few, so that the first byte is soon there."""
+
+PAUSE: Final = 0.02
+"""Seconds after which the rows that are there leave, because the next one takes long."""
+
+PATIENCE: Final = 5.0
+"""Seconds that the server has to stop."""
+
+_Found = TypeVar("_Found")
+
+Block = tuple[int, bytearray]
+"""How many rows, and their bytes."""
+
+
+class Copying:
+    """One connection on which a query is copied; in nobody else's hands until that is done.
+
+    Args:
+        connection: SQLAlchemy's, in its transaction.
+        is_unwanted: asked whenever the server has nothing for a while.
+    """
+
+    def __init__(self, connection: Connection, is_unwanted: Callable[[], bool]) -> None:
+        self._connection = connection
+        self._is_unwanted = is_unwanted
+        self._driver = cast("Driver[Any]", connection.connection.driver_connection)
+        self._pgconn = self._driver.pgconn
+
+    def merged(self, statement: str, parameters: Any) -> str:
+        """The statement with its parameters in it, quoted by the driver: COPY takes none."""
+        return ClientCursor(self._driver).mogrify(statement.encode(self._driver.info.encoding), parameters)
+
+    def reads_as_usual(self, type_: int) -> bool:
+        """Whether values of this type are what psycopg makes of them, and not what the author taught it."""
+        loader = self._driver.adapters.get_loader(type_, Format.TEXT)
+        return loader is not None and loader.__module__.partition(".")[0] in _PSYCOPG
+
+    def told(self, parameter: str) -> str:
+        """What the server has told of its settings."""
+        return self._driver.info.parameter_status(parameter) or ""
+
+    def blocks(self, statement: str, size: int) -> Generator[Block, None, None]:
+        """What the statement sends; one block at least, which may be empty.
+
+        Closed before its end, it cancels the statement.
+
+        Raises:
+            DBAPIError: as SQLAlchemy does.
+            StreamInterrupted: when it is unwanted.
+        """
+        with translated(self._connection, statement):
+            self._driver.execute(_AS_PYTHON)
+            self._pgconn.send_query(statement.encode(self._driver.info.encoding))
+            try:
+                self._require(self._wait(execute(self._pgconn)), ExecStatus.COPY_OUT)
+                yield from self._received(size)
+            finally:
+                if self._pgconn.transaction_status == TransactionStatus.ACTIVE:
+                    self._cancel()
+
+    def _received(self, size: int) -> Generator[Block, None, None]:
+        receive, consume = self._pgconn.get_copy_data, self._pgconn.consume_input
+        block, rows, most = bytearray(), 0, min(FIRST, size)
+        while True:
+            length, row = receive(_WITHOUT_WAITING)
+            if length > 0:
+                block += row
+                rows += 1
+                if len(block) < most:
+                    continue
+            elif length < 0:
+                break
+            elif self._driver.wait(_readable(), PAUSE):
+                consume()
+                continue
+            else:
+                self._require_wanted()
+            if rows:
+                yield rows, block
+                block, rows, most = bytearray(), 0, size
+        results = self._wait(fetch_many(self._pgconn))
+        if rows or results[-1].status == ExecStatus.COMMAND_OK:  # what came before an error is the client's
+            yield rows, block
+        self._require(results, ExecStatus.COMMAND_OK)
+
+    def _require(self, results: Sequence[PGresult], status: ExecStatus) -> None:
+        """See that the server has done what it was told.
+
+        Raises:
+            psycopg.Error: what it says instead.
+        """
+        for result in results:
+            if result.status != status:
+                raise errors.error_from_result(result, self._driver.info.encoding)
+
+    def _require_wanted(self) -> None:
+        """Give up a copy that nobody reads any more.
+
+        Raises:
+            StreamInterrupted: when it is unwanted.
+        """
+        if self._is_unwanted():
+            raise StreamInterrupted
+
+    def _cancel(self) -> None:
+        """Have the server stop, and read what it has sent; a connection that does not obey is dropped."""
+        until = time.monotonic() + PATIENCE
+
+        def require_time() -> None:
+            if time.monotonic() > until:
+                raise TimeoutError
+
+        try:
+            self._driver.cancel_safe(timeout=PATIENCE)
+            self._driver.wait(_minded(_drained(self._pgconn), require_time), PAUSE)
+        except (Error, TimeoutError):
+            self._connection.invalidate()
+
+    def _wait(self, step: PQGen[_Found]) -> _Found:
+        """Take a step of psycopg's; it may be long before the server sends anything."""
+        return self._driver.wait(_minded(step, self._require_wanted), PAUSE)
+
+
+def _minded(step: PQGen[_Found], at_pause: Callable[[], None]) -> PQGen[_Found]:
+    """A step that asks now and then whether it shall go on."""
+    try:
+        waits_for = next(step)
+        while True:
+            ready = yield waits_for
+            if ready == Ready.NONE:
+                at_pause()
+            waits_for = step.send(ready)
+    except StopIteration as done:
+        return cast("_Found", done.value)
+
+
+def _readable() -> PQGen[bool]:
+    """Wait until the server has sent something; false when it took too long."""
+    return (yield Wait.R) != Ready.NONE
+
+
+def _drained(pgconn: PGconn) -> PQGen[None]:
+    """Read what is left of a copy, and how it ended."""
+    while (result := (yield from fetch(pgconn))) is not None:
+        while result.status == ExecStatus.COPY_OUT and (length := pgconn.get_copy_data(1)[0]) >= 0:
+            if not length:
+                yield Wait.R
+                pgconn.consume_input()
+
+
+_WITHOUT_WAITING: Final = 1
+_PSYCOPG: Final = frozenset({"psycopg", "psycopg_binary", "psycopg_c"})
+_AS_PYTHON: Final = b"SET LOCAL datestyle = 'ISO'; SET LOCAL extra_float_digits = 1"
+"""Settings that change how values are written; a role or a database may have others."""

@@ -1,0 +1,147 @@
+"""Content: what one reader of a run is sent, and the head that describes it.
+
+A run that is whole has a length, and any part of it can be had; what a part of one that goes on would be is
+not known before its end. Its bytes never change by their place, so its entity tag is strong at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import quote
+
+from starlette.datastructures import MutableHeaders
+
+from millstream.durable.http.replies import STATUS
+from millstream.durable.offsets import START, position_of
+from millstream.durable.refusals import LogRefused, OffsetGone
+from millstream.durable.runs.following import Following
+from millstream.durable.runs.marks import mark_at
+from millstream.durable.runs.names import etag_of
+from millstream.durable.state import State, offset_at
+from millstream.errors import HTTPError, Truncated
+from millstream.pipeline.resuming import PATH
+from millstream.protocol.events import Reason
+from millstream.protocol.ports import Head
+from millstream.web.conditions import part_head, part_wanted
+from millstream.web.request import Request
+
+
+class Content:
+    """What follows a place, or a part that was asked for.
+
+    Args:
+        following: stands at the place.
+        request: what it answers.
+        is_events: whether it is an event stream.
+        may_be_part: whether a `Range` counts.
+
+    Attributes:
+        is_part: whether a part is asked for that there may be; which, is known when the run has ended.
+    """
+
+    def __init__(self, following: Following, request: Request, *, is_events: bool, may_be_part: bool) -> None:
+        self._following = following
+        self._request = request
+        self._is_events = is_events
+        self._begin = following.place
+        self._part: slice | None = None
+        self.is_part = may_be_part and self._may_have_part(following.state)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The bytes, as they come.
+
+        Raises:
+            HTTPError: when they are not to be had any more, or there is no such part.
+            Truncated: after everything that a run produced which failed.
+        """
+        following = self._following
+        with as_http(), following:
+            if self.is_part:
+                await following.wait_closed()
+                self._part = self._part_of(following.state)
+            if self._part is not None:
+                following.place, following.end = self._part.start, self._part.stop
+            while data := await following.next():
+                yield data
+            state = following.state
+            if state.failed:
+                if self._is_events:  # so that a client which comes back is told that this was all
+                    yield mark_at(state.name, following.place, state.incarnation)
+                raise Truncated(f"the run {state.name}", str(Reason.FAILED))
+
+    def facts(self) -> dict[str, str]:
+        """The headers that describe it."""
+        state = self._following.state
+        facts = {
+            "Cache-Control": PRIVATE,
+            "Stream-Id": state.name,
+            "Location": f"{quote(self._request.script_name)}{PATH}/{state.name}",
+        }
+        if not self._begin and not state.start:  # else it is not the run's whole body that is described
+            facts |= {"ETag": etag_of(state.name, state.incarnation), "Accept-Ranges": "bytes"}
+        if state.closed and not state.failed:
+            facts["Content-Length"] = str(state.tail - self._begin)
+        return facts
+
+    def headed(self, head: Head) -> Head:
+        """The head, that of the whole being given."""
+        if self._part is None:
+            return head
+        state = self._following.state
+        head = part_head(head, self._part, state.tail)
+        if state.failed:  # the length would make its end look well
+            del head.headers["content-length"]
+        return head
+
+    def _may_have_part(self, state: State) -> bool:
+        same = self._request.headers.get("if-range") in {None, etag_of(state.name, state.incarnation)}
+        return same and not state.start and self._part_of(state.but(tail=_LONG)) is not None
+
+    def _part_of(self, state: State) -> slice | None:
+        """The part that is asked for.
+
+        Raises:
+            HTTPError: 416, when there is no such part.
+        """
+        asked = {name: value for name, value in self._request.headers.items() if name in _RANGE}
+        tag = MutableHeaders(headers={"ETag": etag_of(state.name, state.incarnation)})
+        return part_wanted(Head(200, tag, self._request.method), asked, state.tail)
+
+
+def place_in(state: State, offset: str, *, is_events: bool) -> int:
+    """Where to begin: at an offset, at so many bytes, or at the beginning.
+
+    Raises:
+        LogRefused: when there is no such place, or not any more.
+    """
+    if offset in {"", START}:
+        if state.start and not is_events:  # events are whole wherever they begin
+            raise OffsetGone(state.name, offset_at(0, state.incarnation))
+        return state.start
+    if offset.isascii() and offset.isdecimal() and len(offset) < _LONGEST:
+        offset = offset_at(int(offset), state.incarnation)
+    return position_of(offset, state)
+
+
+@contextmanager
+def as_http() -> Iterator[None]:
+    """What a log refuses, as a status.
+
+    Raises:
+        HTTPError: instead.
+    """
+    try:
+        yield
+    except LogRefused as refused:
+        raise HTTPError(STATUS[type(refused)], str(refused)) from refused
+
+
+PRIVATE: Final = "private, no-store, no-transform"
+"""How what is read may be cached: by nobody, since somebody else may not read it."""
+
+_RANGE: Final = frozenset({"range", "if-range"})
+_LONGEST: Final = 16  # digits
+_LONG: Final = 2**62
+"""More bytes than any run has."""

@@ -1,0 +1,103 @@
+"""Offers: the formats an action can answer in, each with the codec, the name and the rows it has there."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from millstream.codecs.base import Codec
+from millstream.codecs.raw import Raw
+from millstream.codecs.typed import checked, columns_of
+from millstream.dispatch.action import Action
+from millstream.dispatch.expose import Exposure
+from millstream.errors import ConfigurationError, WrongItem
+from millstream.pipeline.downloads import Download, download_of
+from millstream.protocol.columns import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One format an action can answer in."""
+
+    media_type: str  # without parameters, for the negotiation
+    content_type: str  # for the head
+    extensions: frozenset[str]
+    codec: type[Codec]
+    options: Mapping[str, Any]
+    template: str | None
+    charset: str  # of its text: the content type's, else the settings'
+    chosen_type: bool = True  # whether somebody decided on the content type; else a file's name tells its own
+    download: Download | None = None
+    row_type: type | None = None  # of the rows, where the action is annotated with it
+    columns: tuple[Column, ...] = ()  # of that type
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the author writes the body: text and bytes as they are."""
+        return self.codec is Raw
+
+    @property
+    def extension(self) -> str:
+        """What a file of this format ends in, without the dot; "" where nothing is customary."""
+        if not self.is_raw:
+            return next(iter(self.codec.extensions), "")
+        return (
+            (mimetypes.guess_extension(self.media_type) or "").removeprefix(".") if self.chosen_type else ""
+        )
+
+    def encoder(self, action: str, *, as_annotated: bool = False) -> Codec:
+        """A codec for one stream.
+
+        Args:
+            action: whose it is.
+            as_annotated: whether its items are the action's own, of the type that its annotation says.
+        """
+        codec = self.codec(action=action, charset=self.charset, **self.options)
+        if as_annotated and self.row_type is not None:
+            codec.declare(self.columns)
+            encode = checked(codec.item, self.row_type, action=action, codec=codec.name)
+            codec.item = encode  # type: ignore[method-assign]  # of this stream alone
+        return codec
+
+
+def with_downloads(
+    offers: Sequence[Offer], exposures: Sequence[Exposure], action: Action
+) -> tuple[Offer, ...]:
+    """The same offers with the names they are saved under.
+
+    An exposure's own name goes first; the first name of all holds for whatever else a codec writes, with that
+    codec's extension. A page stays a page.
+
+    Raises:
+        ConfigurationError: when a name has a placeholder that cannot be filled.
+    """
+    several = frozenset(name for offer in offers for name in offer.extensions) if len(offers) > 1 else ()
+    common = next((exposure.download for exposure in exposures if exposure.download), None)
+    named: list[Offer] = []
+    for offer, exposure in zip(offers, exposures, strict=True):
+        name = common if exposure.download is None and not offer.is_raw else exposure.download
+        download = download_of(name, action, offer.extension, several) if name else None
+        named.append(replace(offer, download=download))
+    return tuple(named)
+
+
+def with_rows(offers: Sequence[Offer], row_type: type | None) -> tuple[Offer, ...]:
+    """The same offers for an action whose annotation says of what type its rows are.
+
+    Raises:
+        ConfigurationError: when a format cannot carry such rows.
+    """
+    columns = None if row_type is None else columns_of(row_type)
+    if row_type is None or columns is None:
+        return tuple(offers)
+    typed = [
+        offer if offer.is_raw else replace(offer, row_type=row_type, columns=columns) for offer in offers
+    ]
+    for offer in typed:
+        try:
+            offer.encoder("", as_annotated=True)
+        except WrongItem as refused:
+            raise ConfigurationError(f"rows of {row_type.__qualname__}: it {refused.expected}") from refused
+    return tuple(typed)

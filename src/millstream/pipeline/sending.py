@@ -1,0 +1,253 @@
+"""Sending: each kind of outcome on its way out, through the same table and the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from millstream.codecs.base import with_charset
+from millstream.codecs.raw import Raw
+from millstream.engine.delivery import Body, Delivery
+from millstream.engine.passing import passing_for
+from millstream.engine.scope import Scope
+from millstream.engine.source import AsyncSource, Source, SyncSource
+from millstream.engine.whole import deliver_whole
+from millstream.errors import MillstreamError, Truncated
+from millstream.pipeline.choosing import Chosen
+from millstream.pipeline.files import OpenFile, opened, type_of
+from millstream.pipeline.foreign import deliver_foreign
+from millstream.pipeline.heads import Described, file_head, stream_head, whole_head
+from millstream.pipeline.house import House
+from millstream.pipeline.outcomes import Filed, Foreign, Outcome, Page, Streamed, Whole
+from millstream.pipeline.pages import flow_of, page_source
+from millstream.protocol.events import Reason
+from millstream.protocol.ports import Encoder, Exchange, Head, Transform
+from millstream.web.conditions import NOTHING, part_head, part_wanted
+from millstream.web.request import Request
+from millstream.web.response import Response
+
+
+class Sending:
+    """One response, its format and its headers being chosen.
+
+    Args:
+        house: what it shares with others.
+        chosen: the format.
+        disposition: the name it is saved under, as a header; None for none.
+        request: what it answers.
+        response: what its author says of it.
+        scope: what settles with it.
+        exchange: where it goes.
+    """
+
+    __slots__ = (
+        "_chosen",
+        "_disposition",
+        "_exchange",
+        "_house",
+        "_request",
+        "_response",
+        "_scope",
+        "counts_rows",
+        "delivery",
+    )
+
+    def __init__(
+        self,
+        house: House,
+        chosen: Chosen,
+        disposition: str | None,
+        *,
+        request: Request,
+        response: Response,
+        scope: Scope,
+        exchange: Exchange,
+    ) -> None:
+        self._house = house
+        self._chosen = chosen
+        self._disposition = disposition
+        self._request = request
+        self._response = response
+        self._scope = scope
+        self._exchange = exchange
+        self.delivery: Delivery | None = None  # of a stream, once it has begun
+        self.counts_rows = False  # each item is a row, as it is not in batches
+
+    async def send(self, outcome: Outcome, *, as_annotated: bool) -> None:
+        """Send what an action's result is; of a stream, only what `deliver` then needs.
+
+        Args:
+            outcome: that.
+            as_annotated: whether it is the action's own, and no query that a participant makes rows of.
+
+        Raises:
+            HTTPError: when there is no such thing to send, or no room for another stream.
+            Exception: whatever a participant raised.
+        """
+        match outcome:
+            case Whole():
+                await self._whole(outcome)
+            case Page():
+                await self._page(outcome)
+            case Streamed(source):
+                self.counts_rows = not hasattr(getattr(source, "closable", None), "batches")
+                encoder = self._chosen.offer.encoder(self._route, as_annotated=as_annotated)
+                await self._open(source, encoder, self._stream_head, self._transforms)
+            case Filed(file):
+                await self._file(await self._scope.call(opened, file, self._route))
+            case Foreign(response):
+                await self._foreign(response)
+
+    async def deliver(self) -> None:
+        """Pull the stream that was opened; a stage of its own, for it may take as long as a stream lives.
+
+        Raises:
+            Truncated: when the client does not read.
+            Exception: whatever its producer or a participant raised.
+        """
+        assert self.delivery is not None  # noqa: S101  as it says
+        await self.delivery.run()
+        if not self._exchange.body_ended and not self._scope.stream.client_gone:
+            raise Truncated(self._scope.stream.route, str(Reason.STALLED))  # committed, but unseen
+
+    async def _whole(self, whole: Whole) -> None:
+        for name, value in whole.headers.items():
+            self._response.headers[name] = value
+        described = self._described(whole.content_type)
+        head = whole_head(
+            self._response, described, len(whole.body), self._request.method, status=whole.status
+        )
+        await deliver_whole(head, whole.body, self._transforms, self._scope, self._exchange)
+
+    async def _page(self, page: Page) -> None:
+        templates, offer = self._house.templates, self._chosen.offer
+        flow = flow_of(page.values, self._house.participants)
+        if flow is not None:
+            source = page_source(templates, page.template, flow, offer.charset)
+            encoder = offer.encoder(self._route)
+            await self._open(source, encoder, self._stream_head, self._transforms)
+            return
+        render = templates.render
+        if self._chosen.match.action.is_async:
+            text = render(page.template, page.values)
+        else:
+            text = await self._scope.call(render, page.template, page.values)
+        await self._whole(Whole(text.encode(offer.charset, "xmlcharrefreplace"), offer.content_type))
+
+    async def _stream(
+        self,
+        source: Source,
+        encoder: Encoder,
+        make_head: Callable[[], Head],
+        transforms: Sequence[Transform],
+    ) -> None:
+        await self._open(source, encoder, make_head, transforms)
+        if self.delivery is not None:
+            await self.deliver()
+
+    async def _open(
+        self,
+        source: Source,
+        encoder: Encoder,
+        make_head: Callable[[], Head],
+        transforms: Sequence[Transform],
+    ) -> None:
+        if self._request.method == "HEAD":
+            await self._head_alone(source, make_head, transforms)
+            return
+        plan = self._chosen.plan
+        try:
+            self._house.ledger.enter(self._scope.stream, plan.admission, plan.client(self._request))
+        except MillstreamError:
+            await self._scope.call(source.close)
+            raise
+        if plan.settings.stream_id:
+            make_head = partial(self._named, make_head)
+        if isinstance(source, AsyncSource):
+            self._scope.release_idle_lane()
+        body = Body(source, encoder, make_head, transforms, self._house.item_hooks)
+        self.delivery = Delivery(body, self._scope, self._exchange, plan.settings)
+
+    async def _head_alone(
+        self, source: Source, make_head: Callable[[], Head], transforms: Sequence[Transform]
+    ) -> None:
+        """HEAD: the head of the stream there would be; its generator is closed without a step."""
+        await self._scope.call(source.close)
+        head = make_head()
+        passing_for(head, transforms)  # they may have to say something in it
+        await deliver_whole(head, b"", (), self._scope, self._exchange)
+
+    async def _file(self, file: OpenFile) -> None:
+        """A file, or the part of it that is wanted."""
+        try:
+            head, part, transforms = self._part(file)
+        except BaseException:
+            await self._scope.call(file.close)
+            raise
+        source = SyncSource(file.pieces(part), file)
+        if not head.describes_body:
+            await self._head_alone(source, lambda: head, ())
+            return
+        encoder = Raw(action=self._route, charset=self._chosen.offer.charset)
+        await self._open(source, encoder, lambda: head, transforms)
+
+    def _part(self, file: OpenFile) -> tuple[Head, slice | None, Sequence[Transform]]:
+        """What is sent of a file; a body that a transform changes can only be had whole."""
+        request = self._request
+        head = file_head(self._response, self._described(self._type_of(file)), file.facts, request.method)
+        changing = passing_for(head, self._house.transforms)
+        if changing is not None:
+            _loosen(head)
+        part = part_wanted(head, request.headers, None if changing else file.size)
+        if part is None:
+            return head, None, (lambda _: changing, *self._compression)
+        if part == NOTHING:
+            passing_for(head, self._compression)  # the head has to be that of the body the client has
+        return part_head(head, part, file.size), part, ()
+
+    async def _foreign(self, response: Any) -> None:
+        own = self._response.cookies_and_headers()
+        self._response.sent()
+        await deliver_foreign(response, own, self._scope, self._exchange)
+
+    def _stream_head(self) -> Head:
+        return stream_head(
+            self._response, self._described(self._chosen.offer.content_type), self._request.method
+        )
+
+    def _named(self, make_head: Callable[[], Head]) -> Head:
+        head = make_head()
+        head.headers["Stream-Id"] = self._scope.stream.id
+        return head
+
+    def _described(self, content_type: str | None) -> Described:
+        return Described(content_type, self._chosen.negotiated, self._disposition)
+
+    def _type_of(self, file: OpenFile) -> str:
+        """What somebody decided on, or else what the file's name tells."""
+        offer = self._chosen.offer
+        return offer.content_type if offer.chosen_type else with_charset(type_of(file.name), offer.charset)
+
+    @property
+    def _route(self) -> str:
+        return self._chosen.match.action.label
+
+    @property
+    def _transforms(self) -> Sequence[Transform]:
+        return (*self._house.transforms, *self._compression)
+
+    @property
+    def _compression(self) -> Sequence[Transform]:
+        """The last transform: what comes out of it is no text any more."""
+        return (self._chosen.plan.compression.for_client(self._request.headers.get("accept-encoding")),)
+
+
+def _loosen(head: Head) -> None:
+    """A transform will change the bytes: the tag means the same body only, and no part of it can be had."""
+    headers = head.headers
+    if (etag := headers.get("etag", "")) and not etag.startswith("W/"):
+        headers["etag"] = f"W/{etag}"
+    for name in ("accept-ranges", "content-length"):
+        if name in headers:
+            del headers[name]

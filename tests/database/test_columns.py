@@ -1,0 +1,140 @@
+"""Columns: what a query says of its cells before the first is read."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    Boolean,
+    Date,
+    DateTime,
+    Double,
+    Enum,
+    Float,
+    Integer,
+    LargeBinary,
+    Numeric,
+    SmallInteger,
+    String,
+    Time,
+    TypeDecorator,
+    Uuid,
+    column,
+    func,
+    literal_column,
+    select,
+    text,
+)
+
+from millstream.database import Database
+from millstream.protocol.columns import Column
+
+
+class Colour(enum.Enum):
+    RED = "rouge"
+
+
+class Loud(TypeDecorator[str]):
+    impl = String
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: object) -> str | None:
+        return value
+
+
+def column_of(database: Database, chosen: Any) -> Column:
+    source = database.rows(chosen)
+    batches = source.batches()
+    next(batches)
+    batches.close()
+    (found,) = source.columns
+    return found
+
+
+TOLD: list[tuple[str, Column]] = [
+    ("1::smallint", Column("x", int, bits=16)),
+    ("1::integer", Column("x", int, bits=32)),
+    ("sum(1::integer)", Column("x", int, bits=64)),
+    ("sum(1::bigint)", Column("x", Decimal)),
+    ("1.5::numeric(12, 2)", Column("x", Decimal, precision=12, scale=2)),
+    ("1.5::real", Column("x", float, bits=32)),
+    ("now()", Column("x", datetime, zoned=True)),
+    ("now()::timestamp", Column("x", datetime, zoned=False)),
+    ("now()::time", Column("x", time, zoned=False)),
+    ("now()::date", Column("x", date)),
+    ("now() - now()", Column("x", timedelta)),
+    ("'{1}'::integer[]", Column("x", list[int])),
+    ("'{}'::json", Column("x")),
+    ("'a'::text", Column("x", str)),
+    ("true", Column("x", bool)),
+    ("'a'::bytea", Column("x", bytes)),
+    ("gen_random_uuid()", Column("x", UUID)),
+]
+
+
+@pytest.mark.parametrize(("expression", "expected"), TOLD, ids=[each[0] for each in TOLD])
+def test_postgresql_tells_what_it_sends(
+    postgresql: str, make_database: Callable[..., Database], expression: str, expected: Column
+) -> None:
+    database = make_database(postgresql)
+    assert column_of(database, select(literal_column(expression, Integer).label("x"))) == expected
+    assert column_of(database, text(f"select {expression} as x")) == expected
+
+
+DECLARED: list[tuple[Any, Column]] = [
+    (SmallInteger(), Column("x", int, bits=64)),
+    (BigInteger(), Column("x", int, bits=64)),
+    (Float(), Column("x", float)),
+    (Double(), Column("x", float)),
+    (Numeric(12, 2), Column("x", Decimal, precision=12, scale=2)),
+    (Numeric(asdecimal=False), Column("x", float)),
+    (String(), Column("x", str)),
+    (Boolean(), Column("x", bool)),
+    (DateTime(), Column("x", datetime, zoned=False)),
+    (Time(), Column("x", time, zoned=False)),
+    (Date(), Column("x", date)),
+    (LargeBinary(), Column("x", bytes)),
+    (Uuid(), Column("x", UUID)),
+    (Enum(Colour), Column("x", Colour)),
+    (JSON(), Column("x")),
+    (Loud(), Column("x")),
+]
+
+
+@pytest.mark.parametrize(("type_", "expected"), DECLARED, ids=[repr(each[0]) for each in DECLARED])
+def test_sqlite_holds_what_the_types_say(
+    sqlite: str, make_database: Callable[..., Database], type_: Any, expected: Column
+) -> None:
+    nothing = select(column("x", type_)).select_from(text("(select null as x)")).where(text("false"))
+    assert column_of(make_database(sqlite), nothing) == expected
+
+
+def test_a_text_of_sqlite_s_says_only_names(sqlite: str, make_database: Callable[..., Database]) -> None:
+    assert column_of(make_database(sqlite), text("select 1 as x")) == Column("x")
+
+
+def test_a_type_that_converts_has_the_last_word(
+    postgresql: str, make_database: Callable[..., Database]
+) -> None:
+    database = make_database(postgresql)
+    for type_, kind in (
+        (Numeric(asdecimal=False), float),
+        (Enum(Colour), Colour),
+        (ARRAY(Integer), list[int]),
+    ):
+        chosen = literal_column("null::numeric" if kind is float else "null", type_).label("x")
+        assert column_of(database, select(chosen)).kind == kind
+
+
+def test_the_name_of_a_column_is_plain_text(sqlite: str, make_database: Callable[..., Database]) -> None:
+    found = column_of(make_database(sqlite), select(func.count().label("x")))
+    assert type(found.name) is str

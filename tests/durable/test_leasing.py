@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from millstream.durable.leasing import Lease, reap, renew, stop, take_over
+from millstream.durable.refusals import LeaseLost
+from millstream.durable.state import Producer, Record, State, Tenure
+
+TENURE = Tenure("t", 0, 30.0, will=b"died")
+RUN = State("s", "1" * 16, "text/plain", tail=5, tenure=TENURE)
+LEASE = Lease(RUN, TENURE)
+OTHER_LIFE = RUN.but(incarnation="2" * 16)
+
+
+def test_a_renewal_is_a_beat_and_nothing_else() -> None:
+    change = renew(RUN, LEASE)
+    assert change.answer == RUN.but(tenure=Tenure("t", 0, 30.0, 1, b"died"))
+    assert change.records == ()
+
+
+@pytest.mark.parametrize(
+    "state", [None, RUN.but(tenure=None), OTHER_LIFE, RUN.but(tenure=Tenure("t", 1, 30.0))]
+)
+def test_a_lease_that_is_lost_is_not_renewed(state: State | None) -> None:
+    with pytest.raises(LeaseLost):
+        renew(state, LEASE)
+
+
+def test_who_takes_over_fences_off_whoever_it_was_before() -> None:
+    change = take_over(RUN, RUN)
+    assert change.producer == Producer("t", 1, -1)
+    assert change.answer.claim(0) == Producer("t", 1, 0)
+    assert change.answer.tenure.beat == 1
+
+
+def test_a_reaped_run_ends_with_its_will_and_has_failed() -> None:
+    change = reap(RUN.but(ttl=60, expires=1.0), RUN, 1000.0)
+    after = change.answer
+    assert (after.closed, after.failed, after.tenure, after.expires) == (True, True, None, 1060.0)
+    assert change.records == [Record(9, b"died")]
+    assert change.producer == Producer("t", 1, -1)
+
+
+def test_a_run_without_a_will_is_closed_all_the_same() -> None:
+    silent = RUN.but(tenure=Tenure("t", 0, 30.0))
+    change = reap(silent, silent, 0.0)
+    assert (change.records, change.answer.closed) == ([], True)
+
+
+@pytest.mark.parametrize(
+    "state", [None, RUN.but(tenure=None), OTHER_LIFE, RUN.but(tenure=Tenure("t", 0, 30.0, 1, b"died"))]
+)
+def test_nobody_is_buried_who_gave_a_sign_of_life(state: State | None) -> None:
+    with pytest.raises(LeaseLost):
+        reap(state, RUN, 0.0)
+    with pytest.raises(LeaseLost):
+        take_over(state, RUN)
+
+
+def test_an_append_between_two_looks_is_no_beat() -> None:
+    assert reap(RUN.but(tail=50), RUN, 0.0).answer.closed
+
+
+def test_to_stop_twice_changes_nothing_the_second_time() -> None:
+    assert stop(RUN).answer.stopping
+    assert stop(RUN.but(stopping=True)).empty
+    assert stop(RUN.but(closed=True)).empty
+
+
+def test_claims_are_counted_in_each_lease() -> None:
+    assert replace(LEASE, tenure=Tenure("t", 4, 1.0)).claim(2) == Producer("t", 4, 2)
+    assert LEASE.name == "s"

@@ -1,0 +1,66 @@
+"""What becomes of readers and writers over HTTP while the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from tests.durable.remote import JSON, EventSource, Writer, browser, running
+
+from millstream.durable.engines import open_log
+from millstream.durable.http.endpoint import DurableStreams
+from millstream.testing import serve
+from millstream.testing.postgres import postgres
+from millstream.testing.redis import redis
+
+pytestmark = pytest.mark.wire
+
+RESTARTS = 4
+
+
+@contextmanager
+def served(url: str) -> Iterator[str]:
+    streams = DurableStreams(open_log(url))
+    with serve(Starlette(routes=[Mount("/v1", streams)], lifespan=lambda _: streams.opened())) as server:
+        yield f"{server.url}/v1/s"
+
+
+async def outlived(url: str, restart: Callable[[], None]) -> None:
+    """Restart while one writes and two follow: each record arrives once, and nobody is sent away."""
+    writer, readers = Writer(url, "w"), [EventSource(f"{url}?offset=-1&live=sse") for _ in range(2)]
+    async with browser() as client:
+        assert (await client.put(url, headers=JSON)).status_code == 201
+        async with running(writer, *readers):
+            for _ in range(RESTARTS):
+                await writer.more(10)
+                await asyncio.to_thread(restart)
+            await writer.more(10)
+            await writer.finish()
+            assert (await client.post(url, headers={"stream-closed": "true"})).status_code == 204
+    for reader in readers:
+        assert reader.got == [["w", number] for number in range(writer.count)]
+        assert reader.closed
+
+
+async def test_readers_go_on_when_redis_is_killed_and_comes_back() -> None:
+    with redis() as server, served(server.url) as url:
+
+        def restart() -> None:
+            server.kill()
+            server.start()
+
+        await outlived(url, restart)
+
+
+async def test_readers_go_on_when_postgresql_is_restarted() -> None:
+    with postgres() as server, served(server.url) as url:
+
+        def restart() -> None:
+            server.stop()
+            server.start()
+
+        await outlived(url, restart)

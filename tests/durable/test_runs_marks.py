@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.durable.runs.marks import Marks, mark_at
+from millstream.durable.runs.names import place_of
+from millstream.testing import EventReader
+
+RUN = "t" * 8 + "r" * 22
+LIFE = "0123456789abcdef"
+
+
+def place(event: str) -> int:
+    found = place_of(event)
+    assert found is not None
+    return int(found.offset.partition("_")[0])
+
+
+def test_an_event_is_given_the_place_after_it() -> None:
+    data = Marks(RUN, LIFE).marked(b"data: 1\n\ndata: 2\n\n")
+    first, second = EventReader().feed(data)
+    assert data[place(first.id) :].startswith(b"data: 2")
+    assert place(second.id) == len(data)
+
+
+def test_an_authors_own_id_gives_way() -> None:
+    (event,) = EventReader().feed(Marks(RUN, LIFE).marked(b"id: 7\ndata: 1\n\n"))
+    assert place_of(event.id) is not None
+
+
+def test_a_comment_is_a_place_to_come_back_to() -> None:
+    reader = EventReader()
+    assert reader.feed(Marks(RUN, LIFE).marked(b": open\n\n")) == []
+    assert place_of(reader.last_id) is not None
+
+
+def test_a_mark_by_itself_is_no_event() -> None:
+    reader = EventReader()
+    assert reader.feed(mark_at(RUN, 12, LIFE)) == []
+    assert place(reader.last_id) == 12
+
+
+def test_what_never_came_to_an_end_is_not_lost() -> None:
+    marks = Marks(RUN, LIFE)
+    assert marks.marked(b"data: 1") == b""
+    assert marks.rest() == b"data: 1"
+    assert marks.rest() == b""
+
+
+@given(st.lists(st.text("abc\u00e9 "), min_size=1, max_size=8), st.data())
+def test_however_it_is_cut_every_mark_leads_to_the_next_event(texts: list[str], data: st.DataObject) -> None:
+    written = b"".join(f"data: {text}\n\n".encode() for text in texts)
+    marks, marked, rest = Marks(RUN, LIFE), b"", written
+    while rest:
+        size = data.draw(st.integers(1, len(rest)))
+        marked, rest = marked + marks.marked(rest[:size]), rest[size:]
+    events = EventReader().feed(marked)
+    assert [event.data for event in events] == texts
+    for number, event in enumerate(events):
+        after = EventReader().feed(marked[place(event.id) :])
+        assert [later.data for later in after] == texts[number + 1 :]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import Any
+
+from millstream.durable.log import Log
+from millstream.durable.memory import MemoryEngine
+from millstream.durable.runs.remembered import forget, recall, remember
+
+SCOPE: dict[str, Any] = {
+    "type": "http",
+    "asgi": {"version": "3.0"},
+    "http_version": "1.1",
+    "method": "POST",
+    "scheme": "http",
+    "path": "/a",
+    "raw_path": b"/a",
+    "query_string": b"x=1",
+    "root_path": "",
+    "headers": [(b"cookie", b"who=ann")],
+    "client": ("127.0.0.1", 5),
+    "server": None,
+    "state": {"pool": object()},
+}
+
+
+async def test_a_request_is_recalled_as_it_was_but_for_what_is_no_data() -> None:
+    async with Log(MemoryEngine()) as log:
+        await remember(log, "run", SCOPE, b"body")
+        recalled = await recall(log, "run")
+        assert recalled is not None
+        assert recalled.body == b"body"
+        assert recalled.scope["headers"] == [[b"cookie", b"who=ann"]]
+        assert (recalled.scope["path"], recalled.scope["query_string"]) == ("/a", b"x=1")
+        assert recalled.scope.keys() == SCOPE.keys() - {"state", "server"}
+
+
+async def test_of_two_requests_for_one_run_the_first_is_kept() -> None:
+    async with Log(MemoryEngine()) as log:
+        await remember(log, "run", SCOPE, b"first")
+        await remember(log, "run", SCOPE, b"second")
+        recalled = await recall(log, "run")
+        assert recalled is not None
+        assert recalled.body == b"first"
+
+
+async def test_a_long_body_is_recalled_whole() -> None:
+    async with Log(MemoryEngine()) as log:
+        await remember(log, "run", SCOPE, b"x" * 3_000_000)
+        recalled = await recall(log, "run")
+        assert recalled is not None
+        assert len(recalled.body) == 3_000_000
+
+
+async def test_what_is_forgotten_or_never_was_is_not_recalled() -> None:
+    async with Log(MemoryEngine()) as log:
+        await remember(log, "run", SCOPE, b"")
+        await forget(log, "run")
+        await forget(log, "run")
+        assert await recall(log, "run") is None

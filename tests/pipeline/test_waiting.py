@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+from typing import Any, NoReturn
+
+import pytest
+from tests.engine.conftest import begun
+
+from millstream.engine.scope import Scope
+from millstream.engine.stream import Stream
+from millstream.errors import ControllerError, StreamInterrupted
+from millstream.pipeline.waiting import wait_here
+
+
+async def on_thread(scope: Scope, coroutine: Any) -> Any:
+    loop = asyncio.get_running_loop()
+    try:
+        return await scope.call(partial(wait_here, scope, loop, coroutine))
+    finally:
+        await scope.close()
+
+
+async def test_a_thread_waits_for_its_loop() -> None:
+    async def answer() -> str:
+        await asyncio.sleep(0)
+        return threading.current_thread().name
+
+    assert await on_thread(await begun(Stream()), answer()) == threading.main_thread().name
+
+
+async def test_what_it_waits_for_may_fail() -> None:
+    async def fail() -> NoReturn:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await on_thread(await begun(Stream()), fail())
+
+
+async def test_rings_that_mean_something_else_do_not_end_it() -> None:
+    scope, asked = await begun(Stream()), asyncio.Event()
+
+    async def late() -> int:
+        for _ in range(3):
+            scope.lane.bell.put(None)
+        await asyncio.sleep(0.01)
+        asked.set()
+        return 1
+
+    assert await on_thread(scope, late()) == 1
+    assert asked.is_set()
+
+
+async def test_a_stream_that_is_ended_ends_the_wait() -> None:
+    stream = Stream()
+    scope, begun_waiting, left = await begun(stream), asyncio.Event(), asyncio.Event()
+
+    async def never() -> None:
+        begun_waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    def waiting() -> str:
+        try:
+            wait_here(scope, loop, never())
+        except StreamInterrupted:
+            return "interrupted"
+        return "done"
+
+    loop = asyncio.get_running_loop()
+    job = asyncio.create_task(scope.call(waiting))
+    await begun_waiting.wait()
+    stream.unwanted = True
+    scope.lane.bell.put(None)
+    assert await job == "interrupted"
+    await asyncio.wait_for(left.wait(), 5)
+    await scope.close()
+
+
+async def test_nobody_else_may_wait_for_it() -> None:
+    async def answer() -> None: ...
+
+    scope, loop = await begun(Stream()), asyncio.get_running_loop()
+    with pytest.raises(ControllerError, match="async for"):
+        wait_here(scope, loop, answer())
+    with pytest.raises(ControllerError, match="async for"):
+        await asyncio.to_thread(wait_here, scope, loop, answer())
