@@ -1,108 +1,179 @@
-"""Rows a second, memory and time to first byte of a query over HTTP, from a real PostgreSQL.
+"""Rows a second, memory and time to first byte of a query over HTTP, from PostgreSQL and from SQLite.
 
-Run: python benchmarks/rows.py
+Run: python benchmarks/rows.py [--quick] [--write]
 """
 
 from __future__ import annotations
 
 import os
 import statistics
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
-from rich.console import Console
-from rich.progress import track
 from sqlalchemy import create_engine, make_url, text
 
-from harness import Drained, drain, machine, pin_client, serving, write_section
+from harness import Drained, drain, machine, options, pin_client, progress, publish, serving, table
 from millstream.testing.postgres import postgres
+from servers import CORES
 
-ROUNDS = 3
-MILLION = 1_000_000
-LARGEST = 5 * MILLION
-FILL = """
-    CREATE TABLE bench_rows AS
-    SELECT n::integer AS id, (n * 4294967296)::bigint AS big, n / 7.0::double precision AS ratio,
-           'name ' || n AS name, 'a note about number ' || n AS note,
-           timestamp '2026-01-01' + n * interval '1 second' AS at, n % 2 = 0 AS flag,
-           (n / 100.0)::numeric(12, 2) AS amount
+FORMATS = ("csv", "ndjson", "json", "arrow", "parquet")
+FORMATS_BY_ROW = ("csv", "ndjson")
+TABLE = """
+    CREATE TABLE bench_rows (
+        id INTEGER PRIMARY KEY, big BIGINT, ratio DOUBLE PRECISION, name TEXT, note TEXT, at TIMESTAMP,
+        flag BOOLEAN, amount NUMERIC(12, 2)
+    )
+"""
+IN_POSTGRESQL = """
+    INSERT INTO bench_rows
+    SELECT n, n * 4294967296, n / 7.0, 'name ' || n, 'a note about number ' || n,
+           timestamp '2026-01-01' + n * interval '1 second', n % 2 = 0, n / 100.0
     FROM generate_series(1, :count) AS n
+"""
+IN_SQLITE = """
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count)
+    INSERT INTO bench_rows
+    SELECT n, n * 4294967296, n / 7.0, 'name ' || n, 'a note about number ' || n,
+           datetime(1767225600 + n, 'unixepoch') || '.000000', n % 2 = 0, n / 100.0
+    FROM numbers
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    rounds: int
+    rows: int
+    rows_one_by_one: int  # fewer: it takes ten times as long, and its rate is the same
+    rows_for_memory: int
+
+
+FULL = Load(rounds=5, rows=1_000_000, rows_one_by_one=200_000, rows_for_memory=5_000_000)
+QUICK = Load(rounds=1, rows=20_000, rows_one_by_one=5_000, rows_for_memory=50_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    rate: float  # rows a second
+    first_byte: float
+
+
+Figures = dict[tuple[str, str], Figure]
+"""By format and by how it was had."""
+
+
 def fill(url: str, count: int) -> None:
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    is_sqlite = url.startswith("sqlite")
+    address = make_url(url)
+    engine = create_engine(address if is_sqlite else address.set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        connection.execute(text(FILL), {"count": count})
-        connection.execute(text("ALTER TABLE bench_rows ADD PRIMARY KEY (id)"))
+        connection.execute(text(TABLE))
+        connection.execute(text(IN_SQLITE if is_sqlite else IN_POSTGRESQL), {"count": count})
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE bench_rows"))
+        connection.execute(text("ANALYZE" if is_sqlite else "VACUUM ANALYZE bench_rows"))
     engine.dispose()
 
 
-def resident(pid: int) -> float:
-    """A process' resident memory in MB."""
-    fields = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(fields.split("VmRSS:")[1].split()[0]) / 1024
+def psql(url: str, count: int) -> Drained:
+    """What PostgreSQL's own client takes, on the server's core, into a pipe that is drained."""
+    query = f"\\copy (SELECT * FROM bench_rows WHERE id <= {count}) TO STDOUT CSV"
+    started = time.perf_counter()
+    command = [*(("taskset", "-c", str(CORES[0])) if len(CORES) > 1 and which("taskset") else ()), "psql"]
+    with subprocess.Popen([*command, url, "-qc", query], stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None
+        buffer = memoryview(bytearray(1 << 20))
+        taken, first = process.stdout.readinto(buffer) or 0, time.perf_counter() - started
+        while more := process.stdout.readinto(buffer):
+            taken += more
+    if process.returncode:
+        raise SystemExit("psql failed")
+    return Drained(time.perf_counter() - started, first, taken)
 
 
-def peak(pid: int) -> float:
-    """The most that was resident since the start, in MB."""
-    fields = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(fields.split("VmHWM:")[1].split()[0]) / 1024
-
-
-def memory(count: int, kind: str) -> tuple[float, Drained]:
-    """How far one large answer lifts the memory of a server that has answered a small one."""
+@contextmanager
+def answering(url: str) -> Iterator[tuple[int, int]]:
+    os.environ["BENCH_DATABASE"] = url
     with serving("rows_app:app") as (port, pid):
-        drain(port, f"/returned.{kind}?count=10000")
-        before = resident(pid)
-        drained = drain(port, f"/returned.{kind}?count={count}")
-        return peak(pid) - before, drained
+        for kind in FORMATS:
+            drain(port, f"/returned.{kind}?count=1000")
+        yield port, pid
 
 
-def rates() -> dict[tuple[str, str], list[Drained]]:
-    results: dict[tuple[str, str], list[Drained]] = {}
-    with serving("rows_app:app") as (port, _):
-        for turn in track(range(ROUNDS + 1), "rows"):
-            for kind in ("csv", "ndjson"):
-                for action in ("returned", "row_by_row"):
-                    drained = drain(port, f"/{action}.{kind}?count={MILLION}")
-                    if turn:
-                        results.setdefault((kind, action), []).append(drained)
-    return results
+def measured(url: str, load: Load, begin: Callable[[str], None]) -> Figures:
+    """All formats in turns, so that a busy moment of the machine is everybody's."""
+    runs: dict[tuple[str, str], list[Figure]] = defaultdict(list)
+    with answering(url) as (port, _):
+        for _ in range(load.rounds):
+            begin(make_url(url).get_backend_name())
+            if not url.startswith("sqlite"):
+                _note(runs["csv", "psql"], psql(url, load.rows), load.rows)
+            for kind in FORMATS:
+                _note(runs[kind, "returned"], drain(port, f"/returned.{kind}?count={load.rows}"), load.rows)
+            for kind in FORMATS_BY_ROW:
+                count = load.rows_one_by_one
+                _note(runs[kind, "row by row"], drain(port, f"/row_by_row.{kind}?count={count}"), count)
+    return {
+        what: Figure(
+            statistics.median(run.rate for run in found), statistics.median(run.first_byte for run in found)
+        )
+        for what, found in runs.items()
+    }
 
 
-def table() -> str:
-    lines = [
-        machine("sqlalchemy", "psycopg") + f"; PostgreSQL 18; median of {ROUNDS} rounds in turns.",
-        "",
-        "| 1,000,000 rows × 8 columns as | how | rows/s | a returned query's ratio | first byte |",
-        "|---|---|---|---|---|",
-    ]
-    measured = rates()
-    for kind in ("csv", "ndjson"):
-        ours = statistics.median(d.seconds for d in measured[kind, "returned"])
-        for action in ("returned", "row_by_row"):
-            took = statistics.median(d.seconds for d in measured[kind, action])
-            first = statistics.median(d.first_byte for d in measured[kind, action])
-            how = action.replace("_", " ")
-            lines.append(
-                f"| {kind} | {how} | {MILLION / took:,.0f} | {took / ours:.1f} × | {first * 1000:.0f} ms |"
-            )
-    lines += ["", "| rows returned | as | growth of RSS (peak) | first byte |", "|---|---|---|---|"]
-    for count in (MILLION, LARGEST):
-        for kind in ("csv", "ndjson"):
-            grown, drained = memory(count, kind)
-            lines.append(f"| {count:,} | {kind} | {grown:.1f} MB | {drained.first_byte * 1000:.0f} ms |")
-    return "\n".join(lines)
+def _note(runs: list[Figure], drained: Drained, count: int) -> None:
+    runs.append(Figure(count / drained.seconds, drained.first_byte))
+
+
+def growth(url: str, kind: str, count: int) -> float:
+    """How far one large answer lifts the memory of a server that has answered a small one, in MB."""
+    with answering(url) as (port, pid):
+        drain(port, f"/returned.{kind}?count=20000")
+        before = _status(pid, "VmRSS")
+        drain(port, f"/returned.{kind}?count={count}")
+        return (_status(pid, "VmHWM") - before) / 1024
+
+
+def _status(pid: int, field: str) -> int:
+    said = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(said.split(f"{field}:")[1].split()[0])
+
+
+def lines(database: str, figures: Figures, grown: dict[str, float]) -> Iterator[list[str]]:
+    for (kind, how), figure in figures.items():
+        slow = figures.get((kind, "row by row"))
+        ratio = "" if slow is None else f"{figure.rate / slow.rate:.1f} ×"
+        rise = f"{grown[kind]:.0f} MB" if how == "returned" else ""
+        first = f"{figure.first_byte * 1000:.0f} ms"
+        yield [database, kind, how, f"{figure.rate:,.0f}", ratio, first, rise]
+
+
+def section(load: Load) -> str:
+    found: list[list[str]] = []
+    with postgres() as server, tempfile.TemporaryDirectory() as folder:
+        databases = {"PostgreSQL 18": server.url, "SQLite": f"sqlite:///{folder}/rows.db"}
+        with progress("rows", len(databases) * (load.rounds + len(FORMATS) + 1)) as begin:
+            for name, url in databases.items():
+                begin(f"filling {name}")
+                fill(url, load.rows_for_memory)
+                figures = measured(url, load, begin)
+                grown = {}
+                for kind in FORMATS:
+                    begin(f"memory, {name}, {kind}")
+                    grown[kind] = growth(url, kind, load.rows_for_memory)
+                found += lines(name, figures, grown)
+    packages = machine("sqlalchemy", "psycopg", "pyarrow")
+    header = ("from", "as", "how", "rows/s", "ratio", "first byte", f"RSS at {load.rows_for_memory:,} rows")
+    told = f"{packages}; {load.rows:,} rows × 8 columns; median of {load.rounds} rounds in turns."
+    return f"{told}\n\n{table(header, found)}"
 
 
 if __name__ == "__main__":
-    with postgres() as server:
-        with Console().status(f"making a table of {LARGEST:,} rows"):
-            fill(server.url, LARGEST)
-        os.environ["BENCH_DATABASE"] = server.url
-        pin_client()
-        written = table()
-    write_section("rows", written)
-    print(written)
+    chosen = options(__doc__)
+    pin_client()
+    publish("rows", section(QUICK if chosen.quick else FULL), chosen)

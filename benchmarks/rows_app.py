@@ -1,4 +1,4 @@
-"""A million rows from PostgreSQL: as a query that is returned, and row by row through SQLAlchemy Core.
+"""A query's rows in every format: returned, and row by row through SQLAlchemy Core.
 
 The database's address is in the environment variable BENCH_DATABASE.
 """
@@ -38,6 +38,9 @@ rows = Table(
 
 
 class Root(TGController):
+    @expose("parquet")
+    @expose("arrow")
+    @expose("json")
     @expose("ndjson")
     @expose("csv")
     def returned(self, count: int):
@@ -52,4 +55,4 @@ class Root(TGController):
                 yield row._mapping
 
 
-app = Millstream(Root(), Settings(), participants=[database])
+app = Millstream(Root(), Settings(compression=False), participants=[database])

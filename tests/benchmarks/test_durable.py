@@ -1,4 +1,4 @@
-"""The benchmark of durable streams runs to its end with a small load; its figures are promised nowhere here."""
+"""The benchmark of durable streams runs to its end with a small load; its figures are promised nowhere."""
 
 import re
 import subprocess

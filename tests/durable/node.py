@@ -1,4 +1,4 @@
-"""A node of a cluster: the tests run this application in processes of its own, over the log that LOG names."""
+"""A node of a cluster: tests run this application in several processes, over the log that LOG names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOG = open_log(os.environ["LOG"])
 
 
 class RootController(TGController):
-    streams = ASGIAppController(DurableStreams(LOG, reconnect=float(os.environ.get("RECONNECT", "60"))))
+    streams = ASGIAppController(DurableStreams(LOG))
 
     @expose("json")
     async def pid(self) -> dict[str, int]:

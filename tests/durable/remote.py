@@ -1,4 +1,4 @@
-"""Clients over HTTP that do not give up: a writer that claims what it appends, and a browser's `EventSource`."""
+"""Clients over HTTP that do not give up: a writer with claims, and a browser's `EventSource`."""
 
 from __future__ import annotations
 

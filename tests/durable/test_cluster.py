@@ -30,6 +30,8 @@ KILLS = 5
 RECONNECTS = 20
 CHANCE = random.Random()  # noqa: S311  whom to kill is no secret
 TEXT = {"content-type": "text/plain"}
+SOON = 10.0
+"""Seconds; less than the beat, at which everybody looks."""
 
 
 @contextmanager
@@ -109,7 +111,9 @@ async def test_every_worker_is_told_at_once_what_any_other_stored(
         ]
         stored = await writer.post(url, headers=TEXT, content=b"%d" % number)
         offset = stored.headers["stream-next-offset"]
-        for reply in await asyncio.gather(*following):
+        async with asyncio.timeout(SOON):
+            replies = await asyncio.gather(*following)
+        for reply in replies:
             assert (reply.status_code, reply.text) == (200, str(number))
             assert reply.headers["stream-next-offset"] == offset
     for client in workers:
@@ -189,7 +193,7 @@ async def test_two_machines_on_one_redis_serve_each_others_readers(tmp_path: Pat
             assert (await client.put(urls[0], headers=JSON)).status_code == 201
             assert (await client.put(urls[1], headers=JSON)).status_code == 200
             async with running(*writers, *readers):
-                await asyncio.gather(*(writer.more(50) for writer in writers))
+                await asyncio.gather(*(writer.more(25) for writer in writers))
                 await asyncio.gather(*(writer.finish() for writer in writers))
                 assert (await client.post(urls[1], headers={"stream-closed": "true"})).status_code == 204
             stored = (await client.get(urls[0])).json()

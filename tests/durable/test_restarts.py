@@ -13,13 +13,14 @@ from tests.durable.remote import JSON, EventSource, Writer, browser, running
 
 from millstream.durable.engines import open_log
 from millstream.durable.http.endpoint import DurableStreams
+from millstream.durable.naming import Config
 from millstream.testing import serve
 from millstream.testing.postgres import postgres
 from millstream.testing.redis import redis
 
 pytestmark = pytest.mark.wire
 
-RESTARTS = 4
+RESTARTS = 3
 
 
 @contextmanager
@@ -54,6 +55,16 @@ async def test_readers_go_on_when_redis_is_killed_and_comes_back() -> None:
             server.start()
 
         await outlived(url, restart)
+
+
+async def test_a_reader_does_not_notice_that_its_connections_to_redis_were_lost() -> None:
+    with redis() as server:
+        async with open_log(server.url) as log:
+            await log.create("s", Config(content_type="text/plain"), [b"x"])
+            await asyncio.gather(*(log.describe("s") for _ in range(5)))
+            server.kill()
+            server.start()
+            assert [(await log.describe("s")).tail for _ in range(5)] == [1] * 5
 
 
 async def test_readers_go_on_when_postgresql_is_restarted() -> None:

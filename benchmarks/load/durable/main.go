@@ -15,21 +15,23 @@ import (
 	"net/url"
 	"os"
 	"sort"
-	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
 
 const (
 	patience  = 60 * time.Second
-	settling  = 10 * time.Second // so long the last of the messages sent steadily are waited for
-	dialling  = 64               // so many followers are being let in at once
+	settling  = 5 * time.Second // so long the last of the messages sent steadily are waited for
+	dialling  = 64              // so many followers are being let in at once
 	forBodies = 256 << 10
 	binary    = "application/octet-stream"
 	asJSON    = "application/json"
-	stamped   = '@' // a message's time begins with it, and nothing else in an event does
-	digits    = 19  // of that time: nanoseconds since 1970
+	marked    = '@' // in a message, and nowhere else in an event
 )
+
+// message has a hundred bytes.
+var message = []byte(`"` + string(marked) + strings.Repeat("x", 97) + `"`)
 
 // report is what one mode has found out; times are seconds.
 type report struct {
@@ -137,25 +139,11 @@ func fill(target *url.URL, contentType string, size int64, piece int) (*report, 
 	return result, nil
 }
 
-// array has messages of a hundred bytes.
+// array has messages of a hundred bytes, and as many as fit.
 func array(size int) []byte {
-	message := fmt.Sprintf("%q", bytes.Repeat([]byte("x"), 98))
-	var messages []string
-	for length := 0; length < size; length += len(message) + 1 {
-		messages = append(messages, message)
-	}
-	return []byte("[" + join(messages) + "]")
-}
-
-func join(messages []string) string {
-	var joined bytes.Buffer
-	for n, message := range messages {
-		if n > 0 {
-			joined.WriteByte(',')
-		}
-		joined.WriteString(message)
-	}
-	return joined.String()
+	messages := bytes.Repeat(append(message, ','), size/(len(message)+1))
+	messages[len(messages)-1] = ']'
+	return append([]byte{'['}, messages...)
 }
 
 // read reads a stream from its beginning until it is up to date.
@@ -189,14 +177,11 @@ func read(target *url.URL) (*report, error) {
 // writer hides what io.Discard knows better than the buffer it is given.
 type writer struct{ io.Writer }
 
-// delivery is when a message was due, and when one of the followers had it.
-type delivery struct{ due, had time.Time }
-
-// follower is one reader of a live stream.
+// follower is one reader of a live stream, and when each message came to it.
 type follower struct {
-	client     *client
-	body       io.Reader
-	deliveries []delivery
+	client   *client
+	body     io.Reader
+	arrivals []time.Time
 }
 
 // enter asks for events, and returns when the first has come.
@@ -213,32 +198,28 @@ func enter(target *url.URL) (*follower, error) {
 	return &follower{client: c, body: response.Body}, err
 }
 
-// run notes each message, until the connection is closed; and counts them, for who waits for the last one.
+func enterAll(target *url.URL, followers int) ([]*follower, error) {
+	all := make([]*follower, followers)
+	slots := make(chan struct{}, dialling)
+	return all, together(followers, func(n int) (err error) {
+		slots <- struct{}{}
+		all[n], err = enter(target)
+		<-slots
+		return err
+	})
+}
+
+// run reads until the connection is closed.
 func (f *follower) run(delivered *int64) error {
 	buffer := make([]byte, 2048)
-	stamp := make([]byte, 0, digits)
-	begun := false
 	for {
 		count, err := f.body.Read(buffer)
 		now := time.Now()
-		for rest := buffer[:count]; len(rest) > 0; {
-			if !begun {
-				found := bytes.IndexByte(rest, stamped)
-				if found < 0 {
-					break
-				}
-				begun, rest = true, rest[found+1:]
-			}
-			taken := min(digits-len(stamp), len(rest))
-			stamp, rest = append(stamp, rest[:taken]...), rest[taken:]
-			if len(stamp) < digits {
-				break
-			}
-			nanoseconds, _ := strconv.ParseInt(string(stamp), 10, 64)
-			f.deliveries = append(f.deliveries, delivery{time.Unix(0, nanoseconds), now})
-			atomic.AddInt64(delivered, 1)
-			stamp, begun = stamp[:0], false
+		came := bytes.Count(buffer[:count], []byte{marked})
+		for n := 0; n < came; n++ {
+			f.arrivals = append(f.arrivals, now)
 		}
+		atomic.AddInt64(delivered, int64(came))
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
@@ -248,7 +229,8 @@ func (f *follower) run(delivered *int64) error {
 	}
 }
 
-// follow lets followers in on a new stream, sends messages at a steady rate, and then as fast as they are taken.
+// follow lets followers in on a new stream, sends messages at a steady rate, and, if all of them have come, some more
+// as fast as they are taken.
 func follow(target *url.URL, followers int, rate float64, steady, flood time.Duration) (*report, error) {
 	c, err := create(target, asJSON)
 	if err != nil {
@@ -262,75 +244,77 @@ func follow(target *url.URL, followers int, rate float64, steady, flood time.Dur
 	over := make(chan error)
 	go func() { over <- together(followers, func(n int) error { return all[n].run(&delivered) }) }()
 
-	sent, err := c.sendSteadily(rate, steady)
-	until := time.Now().Add(settling)
-	for atomic.LoadInt64(&delivered) < int64(sent*followers) && time.Now().Before(until) {
+	dues := schedule(rate, steady)
+	until := dues[0].Add(steady + settling)
+	err = c.sendWhenDue(dues, until)
+	for err == nil && int(atomic.LoadInt64(&delivered)) < len(dues)*followers && time.Now().Before(until) {
 		time.Sleep(time.Millisecond)
 	}
-	begun := time.Now()
-	for err == nil && time.Since(begun) < flood {
-		err = c.tell(http.MethodPost, asJSON, message(time.Now()))
-	}
+	result := &report{Missing: len(dues)*followers - int(atomic.LoadInt64(&delivered))}
 	ended := time.Now()
+	if result.Missing == 0 {
+		before := atomic.LoadInt64(&delivered)
+		err = c.sendUntil(ended.Add(flood))
+		result.Flood = float64(atomic.LoadInt64(&delivered)-before) / time.Since(ended).Seconds()
+	}
 	for _, each := range all {
 		each.client.conn.Close()
 	}
 	if failed := <-over; err == nil {
 		err = failed
 	}
-	return followed(all, sent*followers, begun, ended), err
+	result.Count, result.Took = summary(lateness(all, dues, ended))
+	return result, err
 }
 
-func enterAll(target *url.URL, followers int) ([]*follower, error) {
-	all := make([]*follower, followers)
-	slots := make(chan struct{}, dialling)
-	return all, together(followers, func(n int) (err error) {
-		slots <- struct{}{}
-		all[n], err = enter(target)
-		<-slots
-		return err
-	})
-}
-
-// sendSteadily sends each message when it is due, or as soon as the one before it was acknowledged.
-func (c *client) sendSteadily(rate float64, steady time.Duration) (int, error) {
+func schedule(rate float64, steady time.Duration) []time.Time {
+	var dues []time.Time
+	begin := time.Now()
 	every := time.Duration(float64(time.Second) / rate)
-	sent := 0
-	for due := time.Now(); time.Duration(sent)*every < steady; sent++ {
+	for after := time.Duration(0); after < steady; after += every {
+		dues = append(dues, begin.Add(after))
+	}
+	return dues
+}
+
+// sendWhenDue sends each message when it is due, or as soon as the one before it was acknowledged; some not at all,
+// when that takes too long.
+func (c *client) sendWhenDue(dues []time.Time, until time.Time) error {
+	c.conn.SetDeadline(until)
+	defer c.conn.SetDeadline(time.Now().Add(patience))
+	for _, due := range dues {
 		time.Sleep(time.Until(due))
-		if err := c.tell(http.MethodPost, asJSON, message(due)); err != nil {
-			return sent, err
+		if err := c.tell(http.MethodPost, asJSON, message); errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		} else if err != nil {
+			return err
 		}
-		due = due.Add(every)
 	}
-	return sent, nil
+	return nil
 }
 
-// message has a hundred bytes.
-func message(due time.Time) []byte {
-	return []byte(fmt.Sprintf("\"%c%0*d%078d\"", stamped, digits, due.UnixNano(), 0))
+func (c *client) sendUntil(end time.Time) error {
+	for time.Now().Before(end) {
+		if err := c.tell(http.MethodPost, asJSON, message); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// followed sorts out what was sent steadily, and counts what of the flood came while it lasted.
-func followed(all []*follower, expected int, begun, ended time.Time) *report {
-	result := &report{Missing: expected}
-	took := make([][]float64, len(all))
-	flooded := 0
+// lateness is how long after it was due each message came; one that did not is as late as it is by the end.
+func lateness(all []*follower, dues []time.Time, ended time.Time) [][]float64 {
+	late := make([][]float64, len(all))
 	for n, each := range all {
-		for _, one := range each.deliveries {
-			if one.due.Before(begun) {
-				took[n] = append(took[n], one.had.Sub(one.due).Seconds())
-			} else if one.had.Before(ended) {
-				flooded++
+		for m, due := range dues {
+			came := ended
+			if m < len(each.arrivals) {
+				came = each.arrivals[m]
 			}
+			late[n] = append(late[n], came.Sub(due).Seconds())
 		}
 	}
-	result.Count, result.Took = summary(took)
-	result.Missing -= result.Count
-	if seconds := ended.Sub(begun).Seconds(); flooded > 0 {
-		result.Flood = float64(flooded) / seconds
-	}
-	return result
+	return late
 }
 
 // together does something so many times at once, and returns the first failure.
@@ -360,13 +344,6 @@ func summary(parts [][]float64) (int, []float64) {
 	sort.Float64s(values)
 	at := func(share float64) float64 { return values[int(share*float64(len(values)-1))] }
 	return len(values), []float64{at(0.50), at(0.99)}
-}
-
-func min(one, other int) int {
-	if one < other {
-		return one
-	}
-	return other
 }
 
 func main() {

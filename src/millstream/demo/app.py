@@ -8,28 +8,35 @@ from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Select, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 from starlette.staticfiles import StaticFiles
 
-from millstream import ASGIAppController, Event, Millstream, Settings, TGController, expose, request, stream
+from millstream import ASGIAppController, Event, Millstream, Settings, expose, request, stream
 from millstream.database import Database
 from millstream.demo import data, page
+from millstream.demo.answers import Answers
+from millstream.demo.exports import Exports, Plain, formats
+from millstream.demo.extras import installed
+from millstream.demo.layout import values
 from millstream.demo.model import Flight, Imported, open_database
-from millstream.demo.sources import shown
 
 PAGES = Path(__file__).with_name("pages")
 CHECKPOINT = 50_000
 BATCH = 2_500
 
 
-class RootController(TGController):
-    """The front page, and the streams it shows."""
+class RootController(Exports):
+    """The pages, and the streams they show."""
 
     static = ASGIAppController(StaticFiles(directory=PAGES))
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
+        self.plain = Plain(database)
+        if installed("apsw"):
+            self.answers = Answers(database)
         self.page: Any = page.page_controller(database)  # its classes are made in that function
 
     @expose("index.html")
@@ -41,27 +48,17 @@ class RootController(TGController):
             "reading": self.page.reading.stream_db,
             "writing": self.page.writing.stream_list,
             "ticks": RootController.ticks,
-            "flights": RootController.flights,
+            "flights": Exports.flights,
             "job": RootController.job,
             "load": RootController.load,
         }
-        return {"source": {name: shown(action) for name, action in actions.items()}}
+        return values("/", actions)
 
-    @expose("json")
-    @expose("ndjson")
-    @expose("csv")
-    def flights(
-        self,
-        month: int | None = None,
-        carrier: str | None = None,
-    ) -> Select[Any]:
-        """The flights of a month, of a carrier, or all."""
-        flights = select(Flight).order_by(Flight.id)
-        if month is not None:
-            flights = flights.where(Flight.month == month)
-        if carrier is not None:
-            flights = flights.where(Flight.carrier == carrier)
-        return flights
+    @expose("downloads.html")
+    def downloads(self) -> dict[str, Any]:
+        """The page of the exports."""
+        actions = {"flights": Exports.flights, "months": Exports.months}
+        return values("/downloads", actions) | {"formats": formats()}
 
     @expose("sse")
     async def ticks(self) -> AsyncIterator[Event]:
@@ -115,4 +112,11 @@ class RootController(TGController):
 def create(database: Path) -> Millstream:
     """The application over a database that `millstream.demo.data` made."""
     flights = open_database(database)
-    return Millstream(RootController(flights), Settings(templates=str(PAGES)), participants=[flights])
+    settings = Settings(templates=str(PAGES), durable_url=_log_beside(database))
+    return Millstream(RootController(flights), settings, participants=[flights])
+
+
+def _log_beside(database: Path) -> str | None:
+    """Where answers are kept; nowhere, if the library for it is not installed."""
+    log = database.absolute().with_suffix(".streams")
+    return f"sqlite:///{quote(str(log))}" if installed("apsw") else None

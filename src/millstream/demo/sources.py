@@ -6,6 +6,7 @@ import html
 import inspect
 import io
 import keyword
+import re
 import textwrap
 import tokenize
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 def shown(action: Callable[..., Any]) -> str:
     """The source of one action, marked up for `style.css`."""
-    code = textwrap.dedent(inspect.getsource(action))
+    code = _NOQA.sub("", textwrap.dedent(inspect.getsource(action)))
     return "".join(_marked(code))
 
 
@@ -45,6 +46,7 @@ def _kind(token: tokenize.TokenInfo, before: str) -> str:
     return _KINDS.get(token.type, "")
 
 
+_NOQA: Final = re.compile("  # noqa: .*")
 _KINDS: Final[Mapping[int, str]] = {
     tokenize.STRING: "string",
     tokenize.NUMBER: "number",

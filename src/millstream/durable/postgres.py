@@ -222,7 +222,11 @@ class PostgresEngine:
 
     async def _connect(self) -> Connection:
         connection = await AsyncConnection.connect(self._url, autocommit=True, **_OPTIONS)
-        await connection.execute("SET synchronous_commit = on")
+        try:
+            await connection.execute("SET synchronous_commit = on")
+        except BaseException:  # whoever wanted it was cancelled, or the server went away again
+            await connection.close()
+            raise
         return connection
 
 

@@ -102,9 +102,9 @@ class Delivery:
             encode = holding.encode
         self._drive: AsyncDrive | SyncDrive
         if isinstance(source, AsyncSource):
-            self._drive = AsyncDrive(source, encode, self.outbox, scope, self.flush, holding)
+            self._drive = AsyncDrive(source, encode, self.outbox, scope, self.flush, holding=holding)
         else:
-            self._drive = SyncDrive(source, encode, self.outbox, scope, self.flush, holding)
+            self._drive = SyncDrive(source, encode, self.outbox, scope, self.flush, holding=holding)
 
     async def run(self) -> None:
         """Deliver everything; when this returns, a body was ended well, or there was nobody to see it.

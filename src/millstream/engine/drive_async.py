@@ -24,7 +24,7 @@ from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource
 from millstream.protocol.ports import Flush
 
-SLICE: Final = 0.002
+SLICE: Final = 0.001
 """Seconds a producer that never suspends may keep the loop before others get their turn."""
 
 BREATH: Final = 1e-6
@@ -51,6 +51,7 @@ class AsyncDrive:
         outbox: Outbox,
         scope: Scope,
         flush: Flush,
+        *,
         holding: Holding | None = None,
     ) -> None:
         self._source = source

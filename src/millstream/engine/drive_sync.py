@@ -46,6 +46,7 @@ class SyncDrive:
         outbox: Outbox,
         scope: Scope,
         flush: Flush,
+        *,
         holding: Holding | None = None,
     ) -> None:
         self._source = source
@@ -92,6 +93,7 @@ class SyncDrive:
         elif self._holding is None or not self._holding.holds:
             await self._waiter
         elif not (await asyncio.wait({self._waiter}, timeout=MOMENT))[0]:
+            self._drain_sleeps = False
             self._holding.let_go()
 
     def _wake(self, _: Any = None) -> None:

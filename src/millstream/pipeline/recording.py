@@ -254,7 +254,12 @@ class Recording:
         """What is left of it in the log."""
         log, recorder = self._logbook.log, self._recorder
         if recorder is None:  # it was to be produced again, and that was refused
-            request = Append(records=[lease.tenure.will], producer=lease.claim(0), close=True, failed=True)
+            request = Append(
+                records=[lease.tenure.will] if lease.tenure.will else [],
+                producer=lease.claim(0),
+                close=True,
+                failed=True,
+            )
             await log.append(lease.name, request)
         elif not self._is_kept:
             recorder.abandon()

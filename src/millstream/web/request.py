@@ -143,13 +143,12 @@ class Request(StarletteRequest):
             HTTPError: 400 when the body is not what its type says, 408 when it does not come, 413 when it is
                 too long.
         """
-        fields = list(self.query_params.multi_items())
-        read = _READERS.get(self.content_type)
-        if read is not None and self.method not in _BODILESS:
-            refuse_declared(self, limit)
-            self._receive = _limited(self, _hurried(self, self._receive, stall, rate), limit)
-            fields += await read(self)
-        self._params = Params(fields)
+        read = None if self.method in _BODILESS else _READERS.get(self.content_type)
+        if read is None:
+            return self.params  # the query's, which are not kept beside it
+        refuse_declared(self, limit)
+        self._receive = _limited(self, _hurried(self, self._receive, stall, rate), limit)
+        self._params = Params([*self.query_params.multi_items(), *await read(self)])
         return self._params
 
     def limit_body(self, longest: int | None) -> None:

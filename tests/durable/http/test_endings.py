@@ -70,17 +70,19 @@ class Root(TGController):
 
 async def test_the_drain_ends_who_follows_a_mounted_endpoint_or_a_run() -> None:
     app = Millstream(Root(), Settings(durable_url="memory:", drain_timeout=0.1))
-    async with Client(app) as client:
+    async with Client(app) as client, client.stream("GET", "/run") as begun:
+        run = begun.headers["location"]
         await client.put("/streams/s", headers=dict(TEXT), content=b"x")
-        async with client.stream("GET", "/run") as begun:
-            run = begun.headers["location"]
-            for path in ("/streams/s", run):
-                async with client.stream("GET", f"{path}?offset=-1&live=sse") as reply:
-                    assert await reply.next_chunk() is not None
-                    draining = asyncio.create_task(app.ledger.drain())
-                    assert b"streamClosed" not in await reply.rest()
-                    app.ledger.reopen()
-                    await draining
+        async with (
+            client.stream("GET", "/streams/s?offset=-1&live=sse") as mounted_one,
+            client.stream("GET", f"{run}?offset=-1&live=sse") as of_the_run,
+        ):
+            for reply in (mounted_one, of_the_run):
+                assert await reply.next_event() is not None
+            draining = asyncio.create_task(app.ledger.drain())
+            for reply in (mounted_one, of_the_run):
+                assert b"streamClosed" not in await reply.rest()
+            await draining
 
 
 async def test_who_comes_after_the_end_was_told_is_not_kept(log: Log) -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.durable.http.conftest import mounted
+from tests.durable.http.conftest import Serve, mounted
 from tests.durable.remote import browser
 from tests.wire.running import Running, started
 
 from millstream.durable.appending import Append
+from millstream.durable.engine import Decide
 from millstream.durable.http.endpoint import DurableStreams
 from millstream.durable.log import Log
 from millstream.durable.memory import MemoryEngine
 from millstream.durable.naming import Config
-from millstream.durable.state import State
+from millstream.durable.state import Change, State
 from millstream.testing import BodyTruncated, Client
 
 TEXT = {"content-type": "text/plain"}
@@ -28,7 +29,7 @@ NODE = Path(__file__).parents[1]
 class Leaving(MemoryEngine):
     """Cannot be had when it is away."""
 
-    failures = (ConnectionError,)
+    failures: tuple[type[Exception], ...] = (ConnectionError,)
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,10 +42,10 @@ class Leaving(MemoryEngine):
             raise ConnectionError("the database went away\nand left details that are nobody's business")
         return await super().look(name)
 
-    async def change(self, *asked: object) -> object:  # type: ignore[override]  passed on as it is
+    async def change(self, names: Sequence[str], producer: str | None, decide: Decide, /) -> Change:
         if self.away:
             raise ConnectionError("the database went away")
-        return await super().change(*asked)  # type: ignore[arg-type]  as above
+        return await super().change(names, producer, decide)
 
 
 @pytest.fixture
@@ -63,23 +64,24 @@ async def log(engine: Leaving) -> Log:
 
 
 @pytest.mark.parametrize(
-    ("method", "query"),
+    "asked",
     [
-        ("GET", ""),
-        ("GET", "?offset=-1&live=long-poll"),
-        ("GET", "?offset=-1&live=sse"),
-        ("GET", "?live=body"),
-        ("HEAD", ""),
-        ("PUT", ""),
-        ("POST", ""),
-        ("DELETE", ""),
+        "GET ",
+        "GET ?offset=-1&live=long-poll",
+        "GET ?offset=-1&live=sse",
+        "GET ?live=body",
+        "HEAD ",
+        "PUT ",
+        "POST ",
+        "DELETE ",
     ],
 )
 async def test_a_log_that_is_away_is_503_and_not_our_affair_to_explain(
-    client: Client, log: Log, engine: Leaving, method: str, query: str, caplog: pytest.LogCaptureFixture
+    client: Client, log: Log, engine: Leaving, asked: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await log.create("s", Config(content_type="text/plain"), [b"x"])
     engine.away = True
+    method, query = asked.split(" ")
     async with client.stream(method, f"/v1/s{query}", headers=TEXT, content=b"more") as reply:
         assert (reply.status, reply.headers["retry-after"]) == (503, "1")
         body = await reply.rest()
@@ -97,6 +99,17 @@ async def test_an_event_source_that_comes_back_too_early_is_asked_to_come_again(
     engine.away = True
     reply = await client.get("/v1/s?live=sse", headers={"last-event-id": state.next_offset})
     assert (reply.status, reply.body) == (200, b"retry: 3000\n\n")
+
+
+async def test_an_event_source_that_comes_back_to_a_crowd_is_asked_to_come_again(
+    serve_streams: Serve, log: Log
+) -> None:
+    client = await serve_streams(max_followers=1)
+    offset = (await log.create("s", Config(content_type="text/plain"))).state.next_offset
+    async with client.stream("GET", "/v1/s?offset=-1&live=sse") as reply:
+        await reply.next_event()
+        late = await client.get("/v1/s?live=sse", headers={"last-event-id": offset})
+        assert (late.status, late.body) == (200, b"retry: 3000\n\n")
 
 
 async def test_who_follows_stays_while_the_log_is_away_and_then_goes_on(

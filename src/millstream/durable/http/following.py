@@ -30,12 +30,17 @@ async def follow(service: Service, read: Read, receive: Receive, send: Send) -> 
         HTTPError: as above.
     """
     try:
-        page = await service.log.read(read.name, read.offset, most=KEPT)
-    except service.log.failures:
+        await _follow(service, read, receive, send)
+    except service.passing:  # never after a head
         if b"last-event-id" not in read.asked.headers:
             raise
-        await _ask_again(service, send)
-        return
+        # To an EventSource that comes back any other status would be the last word (WHATWG HTML §9.2.3).
+        await send({"type": "http.response.start", "status": 200, "headers": [*service.common, *_HEAD]})
+        await send({"type": "http.response.body", "body": AGAIN})
+
+
+async def _follow(service: Service, read: Read, receive: Receive, send: Send) -> None:
+    page = await service.log.read(read.name, read.offset, most=KEPT)
     if page.closed and not page.messages and b"last-event-id" in read.asked.headers:
         # An EventSource takes every end for an accident, and only this for an answer (WHATWG HTML §9.2.3).
         await reply(send, 204, [*service.common, *place(page, page.next_offset)])
@@ -50,13 +55,6 @@ async def follow(service: Service, read: Read, receive: Receive, send: Send) -> 
             with suppress(LogRefused, *service.log.failures):
                 await _Following(service, read, follower, page.state, frame.end).run(send)
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _ask_again(service: Service, send: Send) -> None:
-    """Answer an `EventSource` that cannot be served now: no status but 200 lets it come back again."""
-    headers = [*service.common, *_HEAD]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": AGAIN})
 
 
 class _Following:

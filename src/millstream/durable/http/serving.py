@@ -85,6 +85,9 @@ class Service:
         settings: how streams are read.
         common: headers of every answer.
         clock: the time that cursors are made of.
+
+    Attributes:
+        passing: why somebody may not be served now, but soon.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Service:
         self.settings = settings
         self.common = common
         self.clock = clock
+        self.passing: tuple[type[Exception], ...] = (Overloaded, *log.failures)
         self.feeds = Feeds(log, clock, settings.beat)
         self._followers: set[Follower] = set()
         self._rounds: asyncio.TimerHandle | None = None

@@ -1,0 +1,41 @@
+"""Columns: batches turned, and the cells that CSV writes in a way of its own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.codecs.columns import csv_cell, lines_of_batches, transposed
+from millstream.protocol.dialects import Transposed
+
+
+@given(st.integers(1, 5).flatmap(lambda width: st.lists(st.tuples(*[st.integers()] * width))))
+def test_columns_are_those_of_the_rows(rows: list[tuple[int, ...]]) -> None:
+    assert [tuple(column) for column in transposed(rows)] == list(zip(*rows, strict=True))
+
+
+def test_rows_that_are_had_as_columns_are_not_turned_twice() -> None:
+    columns: list[list[Any]] = [[1, 2], ["a", None]]
+    assert transposed(Transposed(columns)) == columns
+    assert lines_of_batches(2, ",", None)(Transposed(columns)) == "1,a\r\n2,\r\n"
+
+
+def test_rows_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="differ in length"):
+        transposed([(1, 2), (3,)])
+
+
+@given(st.datetimes(timezones=st.just(UTC) | st.none()) | st.times())
+def test_a_moment_is_read_back(moment: datetime | time) -> None:
+    written = str(csv_cell(moment))
+    whole, point, rest = written.partition(".")
+    digits = "".join(character for character in rest if character.isdigit())
+    if point:
+        assert not rest.partition("+")[0].endswith("0")
+        written = f"{whole}.{rest.partition('+')[0]:0<6}" + ("+00:00" if "+" in rest else "")
+    assert digits or not point
+    assert type(moment).fromisoformat(written) == moment

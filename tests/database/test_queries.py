@@ -1,0 +1,53 @@
+"""Queries: what is one, and which columns are read for it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Integer, func, literal_column, select, text, union
+from sqlalchemy.orm import DeclarativeBase, Mapped, Query, aliased, mapped_column
+
+from millstream.database.queries import as_query, by_columns
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Thing(Base):
+    __tablename__ = "things"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column("the_name")
+    secret: Mapped[str] = mapped_column(deferred=True)
+
+
+def columns(statement: object) -> list[str]:
+    query = as_query(statement)
+    assert query is not None
+    return [column.name for column in by_columns(query).selected_columns]  # type: ignore[attr-defined, arg-type]  # a Select has them
+
+
+def test_a_class_is_its_columns_without_the_deferred_ones() -> None:
+    assert columns(select(Thing)) == ["id", "name"]
+    assert columns(select(aliased(Thing))) == ["id", "name"]
+
+
+def test_attributes_have_the_names_the_author_gave_them() -> None:
+    assert columns(select(Thing.name, Thing.secret, Thing.id.label("n"))) == ["name", "secret", "n"]
+    assert columns(select(func.count().label("all"), literal_column("1", Integer).label("one"))) == [
+        "all",
+        "one",
+    ]
+
+
+def test_a_query_of_a_session_is_its_statement() -> None:
+    assert columns(Query(Thing)) == ["id", "name"]
+
+
+def test_a_union_stays_as_it_is() -> None:
+    both = union(select(Thing.id), select(Thing.id))
+    assert by_columns(both) is both
+    assert as_query(both) is both
+
+
+def test_what_is_no_query_is_none() -> None:
+    assert [as_query(each) for each in (None, "select 1", text("select 1"), [1], Thing)] == [None] * 5
