@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +17,7 @@ from millstream.durable.engines import open_log
 from millstream.durable.http.endpoint import DurableStreams
 from millstream.durable.naming import Config
 from millstream.testing import serve
-from millstream.testing.postgres import postgres
+from millstream.testing.postgres import PostgresServer, postgres
 from millstream.testing.redis import redis
 
 pytestmark = pytest.mark.wire
@@ -67,11 +69,32 @@ async def test_a_reader_does_not_notice_that_its_connections_to_redis_were_lost(
             assert [(await log.describe("s")).tail for _ in range(5)] == [1] * 5
 
 
-async def test_readers_go_on_when_postgresql_is_restarted() -> None:
-    with postgres() as server, served(server.url) as url:
+@pytest.fixture(scope="module")
+def database() -> Iterator[PostgresServer]:
+    with postgres() as running:
+        yield running
+
+
+async def test_whoever_gives_up_while_it_connects_leaves_no_connection_behind(
+    database: PostgresServer,
+) -> None:
+    with warnings.catch_warnings(record=True) as left_behind:
+        warnings.simplefilter("always")
+        async with open_log(database.url) as log:
+            for turns in range(40):
+                asking = asyncio.create_task(log.sweep())
+                await asyncio.sleep(turns / 4000)
+                asking.cancel()
+                await asyncio.wait([asking])
+        gc.collect()
+    assert [str(each.message) for each in left_behind] == []
+
+
+async def test_readers_go_on_when_postgresql_is_restarted(database: PostgresServer) -> None:
+    with served(database.url) as url:
 
         def restart() -> None:
-            server.stop()
-            server.start()
+            database.stop()
+            database.start()
 
         await outlived(url, restart)

@@ -110,9 +110,9 @@ class RowSource:
             forget()
 
     def took(self, rows: int, size: int) -> None:
-        """The last batch became so many bytes: the next one may be larger, or has to be smaller."""
-        if rows and size:
-            self._grow(min(MOST_ROWS, BATCH_BYTES * rows // size))
+        """So many rows became so many bytes: the next batch may be larger, or has to be smaller."""
+        if rows:
+            self._grow(min(MOST_ROWS, BATCH_BYTES * rows // (size or 1)))
 
     def close(self) -> None:
         """Give the connection back, wherever the reading stands."""

@@ -13,11 +13,10 @@ from typing import Any, Final
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from millstream import TGController, expose, stream
+from millstream import Durable, TGController, expose, stream
 from millstream.database import Database
 from millstream.demo.layout import values
 from millstream.demo.model import CARRIERS, Flight
-from millstream.durable.runs.declared import Durable
 
 PACE: Final = 0.1
 """Seconds a word."""

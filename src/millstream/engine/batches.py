@@ -27,7 +27,7 @@ Batch = Sequence[Sequence[Any]] | Written
 class Batches:
     """One source of batches with its codec: an item of its drive is a batch."""
 
-    __slots__ = ("_encode", "_encoder", "_frame", "_rows", "more", "source")
+    __slots__ = ("_encode", "_encoder", "_frame", "_held", "_rows", "more", "source")
 
     def __init__(self, rows: RowBatches, encoder: EncodesRows) -> None:
         self._rows = rows
@@ -35,6 +35,7 @@ class Batches:
         self._encode: Callable[[Sequence[Sequence[Any]]], bytes] | None = None
         self._frame: Callable[[Any], bytes] | None = None
         self.source = SyncSource(self._pulled(), rows)
+        self._held = 0  # rows since something came of them: some formats write many batches at once
         self.more = 0  # how many more rows than batches there were
 
     def encode(self, batch: Batch) -> bytes:
@@ -45,7 +46,10 @@ class Batches:
             if self._encode is None:  # the first one: now the columns are known
                 self._encode = self._encoder.rows(self._rows.columns)
             chunk, rows = self._encode(batch), len(batch)
-        self._rows.took(rows, len(chunk))
+        self._held += rows
+        self._rows.took(self._held, len(chunk))
+        if chunk:
+            self._held = 0
         self.more += rows - 1
         return chunk
 

@@ -21,6 +21,7 @@ from millstream.engine.buffer import Outbox
 from millstream.engine.deadlines import RATE_GRACE, Deadlines
 from millstream.engine.drive_async import SLICE, AsyncDrive
 from millstream.engine.drive_sync import SyncDrive
+from millstream.engine.expand import expansion_of
 from millstream.engine.holding import holding_of
 from millstream.engine.pace import PACE
 from millstream.engine.passing import hooked, passing_for
@@ -54,6 +55,7 @@ class Delivery:
         "_cancels",
         "_cancels_before",
         "_drive",
+        "_expansion",
         "_loop",
         "_opening",
         "_outlet",
@@ -97,6 +99,9 @@ class Delivery:
         self._batches = None if body.item_hooks else batches_of(source, body.encoder)
         if self._batches is not None:
             encode, source = self._batches.encode, self._batches.source
+        self._expansion = expansion_of(source, body.encoder, body.item_hooks, scope.call)
+        if self._expansion is not None:
+            encode, source = self._expansion.encode, self._expansion.source
         holding = holding_of(encode, body.encoder, self.outbox)
         if holding is not None:
             encode = holding.encode
@@ -219,10 +224,16 @@ class Delivery:
             data = self._passing.chunk(data)
         if data and not self._stream.client_gone:
             await self._send(self._outlet.send_body(data), len(data))
-        self._stream.items = self.outbox.items + (self._batches.more if self._batches is not None else 0)
+        self._stream.items = self._items_sent()
         self.outbox.taken += size
         self.produced_at = self._loop.time()
         self._drive.room()
+
+    def _items_sent(self) -> int:
+        """What a producer yielded counts, not the pieces it came to."""
+        if self._expansion is not None:
+            return self._expansion.items
+        return self.outbox.items + (self._batches.more if self._batches is not None else 0)
 
     async def _send(self, sending: Awaitable[None], size: int) -> None:
         self.sending_since = now = self._loop.time()

@@ -33,6 +33,12 @@ class Offer:
     row_type: type | None = None  # of the rows, where the action is annotated with it
     columns: tuple[Column, ...] = ()  # of that type
 
+    def type_for(self, codec: Codec) -> str:
+        """The content type of one stream; of several parts it names what separates them (RFC 2046 §5.1.1)."""
+        if not self.media_type.startswith("multipart/"):
+            return self.content_type
+        return f"{self.media_type};{codec.content_type.partition(';')[2]}"
+
     @property
     def is_raw(self) -> bool:
         """Whether the author writes the body: text and bytes as they are."""

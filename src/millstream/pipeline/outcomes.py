@@ -17,7 +17,7 @@ from starlette.responses import Response as StarletteResponse
 
 from millstream.codecs.json import Json
 from millstream.codecs.raw import Raw
-from millstream.engine.source import Source, source_of
+from millstream.engine.source import Source, SyncSource, source_of
 from millstream.errors import HTTPError, WrongResult
 from millstream.pipeline.offers import Offer
 from millstream.pipeline.raised import no_failure
@@ -110,6 +110,9 @@ def _document(result: Any, offer: Offer, action: str) -> Outcome:
         body = Json(action=action, charset=offer.charset).document(result)
         is_json = offer.media_type.endswith("json")
         return Whole(body, offer.content_type if is_json else Json.media_type)
+    if hasattr(offer.codec, "expand"):  # it may hold a stream of its own
+        alone = iter((result,))
+        return Streamed(SyncSource(alone, alone))
     return Whole(offer.encoder(action).document(result), offer.content_type)
 
 

@@ -93,7 +93,8 @@ class Sending:
             case Streamed(source):
                 self.counts_rows = not hasattr(getattr(source, "closable", None), "batches")
                 encoder = self._chosen.offer.encoder(self._route, as_annotated=as_annotated)
-                await self._open(source, encoder, self._stream_head, self._transforms)
+                head = partial(self._stream_head, self._chosen.offer.type_for(encoder))
+                await self._open(source, encoder, head, self._transforms)
             case Filed(file):
                 await self._file(await self._scope.call(opened, file, self._route))
             case Foreign(response):
@@ -126,7 +127,8 @@ class Sending:
         if flow is not None:
             source = page_source(templates, page.template, flow, offer.charset)
             encoder = offer.encoder(self._route)
-            await self._open(source, encoder, self._stream_head, self._transforms)
+            head = partial(self._stream_head, offer.content_type)
+            await self._open(source, encoder, head, self._transforms)
             return
         render = templates.render
         if self._chosen.match.action.is_async:
@@ -211,10 +213,8 @@ class Sending:
         self._response.sent()
         await deliver_foreign(response, own, self._scope, self._exchange)
 
-    def _stream_head(self) -> Head:
-        return stream_head(
-            self._response, self._described(self._chosen.offer.content_type), self._request.method
-        )
+    def _stream_head(self, content_type: str) -> Head:
+        return stream_head(self._response, self._described(content_type), self._request.method)
 
     def _named(self, make_head: Callable[[], Head]) -> Head:
         head = make_head()

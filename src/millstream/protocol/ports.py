@@ -153,7 +153,7 @@ class RowBatches(Protocol):
         ...
 
     def took(self, rows: int, size: int, /) -> None:
-        """So many bytes became of the last batch: the next one may be larger, or has to be smaller."""
+        """So many bytes became of all the rows since there were any; 0: they are held back yet."""
         ...
 
     def close(self) -> None:
