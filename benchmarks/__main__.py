@@ -14,7 +14,7 @@ from rich.console import Console
 from harness import HERE, options
 from roster import EXPORTS, ITEMS, SCALE
 
-SECTIONS = ("items", "exports", "rows", "compression", "scale")
+SECTIONS = ("items", "exports", "rows", "compression", "durable", "scale")
 LONGEST = 15 * 60.0  # of one section; a server that hangs is ended much sooner
 
 

@@ -22,6 +22,7 @@ from millstream.durable.appending import Append, Appended
 from millstream.durable.engines import open_log
 from millstream.durable.log import Log
 from millstream.durable.naming import Config
+from millstream.durable.pages import Page
 from millstream.durable.refusals import StaleEpoch
 from millstream.durable.state import Producer
 from millstream.testing.postgres import postgres
@@ -59,12 +60,22 @@ async def stored(log: Log, name: str) -> list[int]:
     """The numbers in a stream; each page begins where the one before it ended."""
     text, offset = b"", "-1"
     while True:
-        page = await log.read(name, offset)
+        page = await _read(log, name, offset)
         text += b"".join(page.messages)
         offset = page.next_offset
         if page.up_to_date:
             assert len(text) == page.state.tail
             return [int(number) for number in text.split()]
+
+
+async def _read(log: Log, name: str, offset: str) -> Page:
+    """A page, as soon as a server that was killed last is there again."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await log.read(name, offset)
+            except (OSError, psycopg.Error, RedisError):
+                await asyncio.sleep(0.01)
 
 
 async def test_no_acknowledged_record_is_lost_when_a_writer_is_killed(tmp_path: Path) -> None:

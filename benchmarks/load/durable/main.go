@@ -36,7 +36,7 @@ var message = []byte(`"` + string(marked) + strings.Repeat("x", 97) + `"`)
 // report is what one mode has found out; times are seconds.
 type report struct {
 	Seconds float64   `json:"seconds"`
-	Count   int       `json:"count"`   // requests answered; of followers, messages delivered
+	Count   int       `json:"count"`   // requests answered; of followers, messages due
 	Missing int       `json:"missing"` // messages sent steadily and not delivered
 	Bytes   int64     `json:"bytes"`
 	Took    []float64 `json:"took"`  // p50 and p99, until a request was answered, or a message delivered

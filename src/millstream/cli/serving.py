@@ -148,6 +148,7 @@ def _config(application: Any, options: ServerOptions, settings: Settings, **more
             "port": options.port,
             "log_config": logs.configuration(options.log_level),
             "log_level": options.log_level,
+            "access_log": options.log_level in _LOGS_ACCESS,  # else each line would be made for nobody
             "server_header": False,  # nobody needs to know what we are to talk to us
             "proxy_headers": False,  # the application's own `trusted_proxies` decides whom to believe
             "backlog": BACKLOG,
@@ -158,3 +159,5 @@ def _config(application: Any, options: ServerOptions, settings: Settings, **more
 
 
 _WORKER: Final = "millstream.cli.worker:application"
+
+_LOGS_ACCESS: Final = frozenset({"info", "debug", "trace"})
