@@ -29,7 +29,7 @@ DECIMALS = st.decimals(allow_nan=True, allow_infinity=True, places=None).filter(
 
 @pytest.fixture(scope="module")
 def connection(server: Any) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(server.url) as made:
+    with psycopg.connect(server.url, autocommit=True) as made:
         yield made
 
 

@@ -296,6 +296,15 @@ def test_a_batch_grows_from_a_first_small_one_and_not_beyond_its_bytes(root: For
     source.close()
 
 
+def test_a_batch_does_not_shrink_because_its_encoder_holds_rows_back(root: Formats) -> None:
+    source = root.database.rows(select(ORDERS.c.id))
+    sizes: list[int] = []
+    for at, batch in enumerate(source.batches()):
+        sizes.append(len(batch))
+        source.took(sum(sizes), 4 * sum(sizes) if at == 2 else 0)
+    assert sizes == [50, 400, 500, 2000, 2000, 50]
+
+
 async def test_a_query_goes_to_the_database_that_has_its_tables(
     url: str, tmp_path: Any, make_database: Callable[..., Database]
 ) -> None:

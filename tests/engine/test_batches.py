@@ -126,3 +126,19 @@ def test_an_encoder_that_takes_rows_alone_is_given_rows() -> None:
         tail = head
 
     assert bodies(Writing(), Sizes())[1] == b"21"
+
+
+def test_rows_that_an_encoder_holds_back_are_weighed_when_it_lets_go_of_them() -> None:
+    class Holding:
+        def rows(self, _: object) -> Callable[[Sequence[object]], bytes]:
+            pieces = iter([b"", b"12345"])
+            return lambda _: next(pieces)
+
+        def head(self) -> bytes:
+            return b""
+
+        tail = head
+
+    source = Rows()
+    bodies(source, Holding())
+    assert source.taken == [(2, 0), (3, 5)]

@@ -52,11 +52,13 @@ _BASE64: Final = "translate(encode({c}, 'base64'), chr(10), '')"  # it breaks li
 
 # The shortest digits that are read back as the same float. PostgreSQL takes none that lie half-way to the
 # next float, Python does. There are short numbers half-way only where floats are whole, from 2^53 on.
+# Of the very largest the short ones may be rounded up to what is no float any more.
 _SHORTEST: Final = (
     "(SELECT regexp_replace(ltrim(t), '\\.?0*e', 'e') FROM (VALUES"
     " (1, to_char({c}, '9.99999999999999EEEE')),"
     " (2, to_char({c}, '9.999999999999999EEEE')),"
-    " (3, {c}::text)) AS shortest(n, t) WHERE t::float8 = {c} ORDER BY n LIMIT 1)"
+    " (3, {c}::text)) AS shortest(n, t)"
+    " WHERE CASE WHEN abs({c}) > 1.79e308 THEN n = 3 ELSE t::float8 = {c} END ORDER BY n LIMIT 1)"
 )
 
 

@@ -32,6 +32,8 @@ BATCH_BYTES: Final = 256 * 1024
 
 GROWTH: Final = 8
 
+_BLIND: Final = MOST_ROWS // 4  # rows of a batch while nobody tells how large they are
+
 
 Rows = Sequence[Sequence[Any]]
 """A batch."""
@@ -104,7 +106,7 @@ class RowSource:
         try:
             for batch in batches:
                 yield from batch
-                self._grow(MOST_ROWS // 4)  # nobody tells how large the rows are
+                self._grow(_BLIND)
         finally:
             batches.close()
             forget()
@@ -112,7 +114,7 @@ class RowSource:
     def took(self, rows: int, size: int) -> None:
         """So many rows became so many bytes: the next batch may be larger, or has to be smaller."""
         if rows:
-            self._grow(min(MOST_ROWS, BATCH_BYTES * rows // (size or 1)))
+            self._grow(min(MOST_ROWS, BATCH_BYTES * rows // size) if size else max(self._size, _BLIND))
 
     def close(self) -> None:
         """Give the connection back, wherever the reading stands."""
