@@ -177,6 +177,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self._others = set(threading.enumerate())  # threads of the tests before
         self._runner = asyncio.Runner()
         self._loop = self._runner.get_loop()
         self._complaints: list[str] = []
@@ -300,8 +301,11 @@ class Interleavings(RuleBasedStateMachine):
             await self._shut
         await self._stack.aclose()
         await self._until(lambda: not asyncio.all_tasks() - {asyncio.current_task()})
-        await self._until(lambda: not any(t.name.startswith("millstream ") for t in threading.enumerate()))
+        await self._until(lambda: not any(t.name.startswith("millstream ") for t in self._threads()))
         assert not self._app.ledger.live
+
+    def _threads(self) -> set[threading.Thread]:
+        return set(threading.enumerate()) - self._others
 
     async def _read_all(self, play: Play, reply: StreamReply) -> None:
         try:
