@@ -21,6 +21,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    literal,
     select,
     text,
     union_all,
@@ -247,6 +248,9 @@ async def test_an_error_in_mid_read_gives_the_connection_back(client: Client) ->
 
 
 async def test_a_client_that_leaves_gives_the_connection_back(client: Client, root: Formats) -> None:
+    root.query = select(
+        ORDERS.c.id, literal("x" * 1000).label("text")
+    )  # more than anybody holds for a client
     async with client.stream("GET", "/sync.ndjson", window=1) as reply:
         await reply.next_line()
         await reply.wait_blocked()
