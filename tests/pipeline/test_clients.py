@@ -21,7 +21,9 @@ def asked() -> Request:
 
 
 @pytest.mark.parametrize(
-    ("key", "found"), [(later, "a coroutine function"), ("x-user", "'x-user'"), (7, "7")], ids=repr
+    ("key", "found"),
+    [(later, "a coroutine function"), ("x-user", "'x-user'"), (7, "7")],
+    ids=["async", "text", "number"],
 )
 def test_a_key_that_is_no_plain_function_is_refused_at_start_up(key: Any, found: str) -> None:
     sentence = f"client_key is {found}: it must be a plain function of the request"

@@ -115,6 +115,7 @@ def test_a_body_whose_size_is_not_known_has_no_parts() -> None:
         ("nonsense", False),
         ("", False),
     ],
+    ids=["tag", "then", "other tag", "weak tag", "before", "now", "nonsense", "nothing"],
 )
 def test_a_part_is_sent_if_the_body_is_still_the_same(validator: str, *, is_part: bool) -> None:
     assert (wanted(range="bytes=0-1", if_range=validator) is not None) == is_part

@@ -176,8 +176,14 @@ def text_encoder(charset: str) -> Callable[[str], bytes]:
     A charset that begins with a byte order mark (UTF-16, UTF-32, utf-8-sig) writes it once, before the
     first piece, and not before every one.
     """
+    return _stateless(charset) or codecs.getincrementalencoder(charset)().encode
+
+
+@lru_cache(maxsize=32)
+def _stateless(charset: str) -> Callable[[str], bytes] | None:
+    """What encodes any piece by itself; None for a charset that begins with a mark."""
     if "".encode(charset):
-        return codecs.getincrementalencoder(charset)().encode
+        return None
     if codecs.lookup(charset).name == "utf-8":
         return str.encode  # a third faster than naming the charset: this is the hot path of plain text
     return partial(str.encode, encoding=charset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from millstream.protocol.ports import Head
@@ -21,6 +22,7 @@ def may_be_coded(head: Head) -> bool:
     )
 
 
+@lru_cache(maxsize=256)
 def is_compressible(content_type: str) -> bool:
     """Whether bodies of a type shrink; a type that nobody named may hold anything, archives above all."""
     return bool(content_type) and not (

@@ -76,9 +76,11 @@ def _untouched(_head: Head) -> ChunkTransform | None:
 
 
 def _vary(head: Head) -> None:
-    names = {name.strip().lower() for name in head.headers.get("vary", "").split(",")}
-    if not names & {"accept-encoding", "*"}:
-        head.headers.add_vary_header("Accept-Encoding")
+    said = head.headers.get("vary")
+    if said is None:
+        head.headers.append("vary", _ACCEPT_ENCODING)
+    elif {name.strip().lower() for name in said.split(",")}.isdisjoint(("accept-encoding", "*")):
+        head.headers.add_vary_header(_ACCEPT_ENCODING)
 
 
 def _describe(head: Head, coding: str) -> None:
@@ -93,6 +95,7 @@ def _describe(head: Head, coding: str) -> None:
         headers["etag"] = f"W/{etag}"
 
 
+_ACCEPT_ENCODING: Final = "Accept-Encoding"
 _OF_THE_PLAIN_BODY: Final = (
     "content-length",
     "accept-ranges",

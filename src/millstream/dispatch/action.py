@@ -27,6 +27,7 @@ class Action:
     declaration: Declaration
     function: Callable[..., Any]
     is_async: bool  # a coroutine function or an async generator: belongs into the request's task
+    only_makes: bool  # its call runs nothing of its body, and needs no thread: it makes a generator
     signature: Signature
     extensions: frozenset[str]  # of all its exposures
     formats: tuple[str, ...]  # what can be asked for: extensions, or a content type that has none
@@ -65,6 +66,7 @@ def compile_action(
         declaration=declaration,
         function=function,
         is_async=inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
+        only_makes=inspect.isgeneratorfunction(function),
         signature=signature_of(function, label),
         extensions=frozenset(extension for _, extensions in offered for extension in extensions),
         formats=tuple(dict.fromkeys(name for names in named for name in names if name)),

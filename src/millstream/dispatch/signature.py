@@ -10,6 +10,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -58,10 +59,17 @@ class Signature:
             HTTPError: 422, naming every argument that cannot be used.
         """
         binding = _Binding()
+        filled = self.positional if self.surplus is None else chain(self.positional, repeat(self.surplus))
         called = tuple(
-            binding.value(parameter, value) for parameter, value in zip(self._filled(), args, strict=False)
+            [binding.value(parameter, value) for parameter, value in zip(filled, args, strict=False)]
         )
-        given = {parameter.name for parameter in self.positional[: len(args)]}
+        keywords = self._keywords(binding, len(args), params) if params else {}
+        if binding.problems:
+            raise HTTPError(422, "some arguments cannot be used", errors=binding.problems)
+        return called, keywords
+
+    def _keywords(self, binding: _Binding, count: int, params: Mapping[str, Any]) -> dict[str, Any]:
+        given = {parameter.name for parameter in self.positional[:count]}
         keywords = {
             name: binding.value(parameter, params[name])
             for name, parameter in self.named.items()
@@ -74,14 +82,7 @@ class Signature:
                 for name, value in params.items()
                 if name not in unwanted
             }
-        if binding.problems:
-            raise HTTPError(422, "some arguments cannot be used", errors=binding.problems)
-        return called, keywords
-
-    def _filled(self) -> Iterator[Parameter]:
-        yield from self.positional
-        while self.surplus is not None:
-            yield self.surplus
+        return keywords
 
 
 class _Binding:

@@ -50,13 +50,14 @@ class Delivery:
 
     __slots__ = (
         "_batches",
-        "_body",
         "_byte_time",
         "_cancels",
         "_cancels_before",
         "_drive",
+        "_encoder",
         "_expansion",
         "_loop",
+        "_made_of",
         "_opening",
         "_outlet",
         "_passing",
@@ -76,7 +77,8 @@ class Delivery:
     )
 
     def __init__(self, body: Body, scope: Scope, outlet: Outlet, settings: Settings) -> None:
-        self._body = body
+        self._encoder = body.encoder
+        self._made_of: Body | None = body  # until the head, which most of it is for, has left
         self._scope = scope
         self._stream = scope.stream
         self._outlet = outlet
@@ -120,10 +122,10 @@ class Delivery:
         """
         self._stream.on_interrupt = self._cancel
         self._outlet.watch(self._client_left)
-        deadlines = Deadlines(self, self._settings, keep_alive=bool(self._body.encoder.keep_alive))
+        deadlines = Deadlines(self, self._settings, keep_alive=bool(self._encoder.keep_alive))
         PACE.streams(+1)
         try:
-            if self._body.encoder.head_first and not self._stream.interrupted:
+            if self._encoder.head_first and not self._stream.interrupted:
                 await self._head_alone()
             try:
                 await self._drive.run()
@@ -153,7 +155,7 @@ class Delivery:
 
     def last_words(self, problem: Mapping[str, Any]) -> bytes:
         """What the format can say before the body is broken off."""
-        encoder = self._body.encoder
+        encoder = self._encoder
         reason = self._stream.reason
         words = encoder.goodbye(reason) if reason and self._stream.interrupted else encoder.failed(problem)
         opening, self._opening = self._opening, b""
@@ -162,7 +164,7 @@ class Delivery:
     # The stages
 
     async def _settle_and_end(self) -> None:
-        tail = self._body.encoder.tail()  # before the vote: nothing of ours may fail after it
+        tail = self._encoder.tail()  # before the vote: nothing of ours may fail after it
         self._stream.tell(Event.EXHAUSTED)
         await self._scope.commit()
         self._stream.tell(Event.COMMITTED)
@@ -181,7 +183,8 @@ class Delivery:
 
     async def flush(self) -> None:
         """Send everything that waits; the first time, the head before it."""
-        await self._side_written()
+        if self._side is not None:
+            await self._side_written()
         if not self.outbox:
             return
         self.produced_at = turn = self._loop.time()
@@ -202,10 +205,12 @@ class Delivery:
             await self._side
 
     async def _send_head(self) -> None:
-        stream = self._stream
-        head = self._body.make_head()
-        self._passing = passing_for(head, self._body.transforms)
-        self._opening = self._body.encoder.head()
+        stream, body = self._stream, self._made_of
+        assert body is not None  # noqa: S101  a head leaves once
+        head = body.make_head()
+        self._passing = passing_for(head, body.transforms)
+        self._opening = self._encoder.head()
+        self._made_of = None
         self.head_sent = True
         if stream.state is State.WAITING:
             stream.tell(Event.HEAD_SENT)
@@ -266,7 +271,7 @@ class Delivery:
         self._stream.interrupt(reason)
 
     async def _write_keep_alive(self) -> None:
-        if sign := self._passed(self._body.encoder.keep_alive):
+        if sign := self._passed(self._encoder.keep_alive):
             await self._send(self._outlet.send_body(sign), len(sign))
 
     async def _head_alone(self) -> None:

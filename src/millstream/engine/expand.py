@@ -98,6 +98,8 @@ class Expansion:
 
 def expansion_of(source: Source, encoder: Encoder, hooks: Sequence[ItemHook], call: Call) -> Expansion | None:
     """How to pull a source whose items are taken apart; None when its codec makes one `bytes` of each."""
+    if not hasattr(encoder, "expand"):  # a look at the whole protocol would cost ten times as much
+        return None
     return Expansion(source, encoder, hooks, call) if isinstance(encoder, Expands) else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from starlette._utils import get_route_path
 from starlette.types import Receive, Scope, Send
 
@@ -26,11 +28,12 @@ class Gateway:
         self._proxies = Proxies(house.settings)
         self._ending = Ending(house.ledger)
         self._severing = Severing()
+        self._cut = self._let_go  # one for all connections
         # How long a client may take what is left of a body that was broken off, by the reason.
         self._patience = {str(Reason.STALLED): 0.0, str(Reason.SHUTDOWN): PARTING}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one scope by its kind.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer one scope by its kind; no coroutine of its own, of which there would be one for each stream.
 
         Raises:
             Truncated: to the server, when a body had to be broken off.
@@ -40,28 +43,26 @@ class Gateway:
             self._ending.listen()
         match scope["type"]:
             case "http":
-                await self._http(scope, receive, send)
+                return self._http(scope, receive, send)
             case "lifespan":
-                await self._lifespan(receive, send)
+                return self._lifespan(receive, send)
             case "websocket":
-                await self._websocket(scope, receive, send)
+                return self._websocket(scope, receive, send)
             case unknown:
                 raise NotImplementedError(f"Millstream does not speak {unknown!r}")
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _http(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         told = self._proxies.resolved(scope) if self._proxies else scope
-        connection = Connection(told, receive, send)
-        if self._house.ledger.draining:
-            await self._refuse(connection)
-            return
-        try:
-            await Visit(self._house, connection).run()
-        except Truncated as truncated:
-            await connection.break_off(truncated)
-            patience = self._patience.get(truncated.reason, self._house.settings.stall_timeout)
-            if patience is not None:
-                self._severing.sever(scope, send, patience)
-            raise
+        connection = Connection(scope, receive, send, told, self._cut)
+        return (
+            self._refuse(connection) if self._house.ledger.draining else Visit(self._house, connection).run()
+        )
+
+    def _let_go(self, scope: Scope, send: Send, why: Truncated) -> None:
+        """Cut the connection of a body that was broken off, if its client does not let go of it."""
+        patience = self._patience.get(why.reason, self._house.settings.stall_timeout)
+        if patience is not None:
+            self._severing.sever(scope, send, patience)
 
     async def _refuse(self, connection: Connection) -> None:
         """The process ends: whoever still has a connection is to ask another one."""

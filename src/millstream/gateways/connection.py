@@ -8,9 +8,9 @@ body, and the watch for the client's leaving.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.types import Message, Receive, Scope, Send
@@ -24,14 +24,29 @@ AHEAD: Final = 256 * 1024
 """Bytes of a request's body that are received before anybody asks for them."""
 
 _GONE: Final[Message] = {"type": "http.disconnect"}
+_NO_BODY: Final[Message] = {"type": "http.request", "body": b"", "more_body": False}
+
+
+Cut = Callable[[Scope, Send, Truncated], None]
+"""Lets go of a server's exchange whose body was broken off."""
 
 
 class Connection:
-    """One HTTP exchange under ASGI; the port `Outlet`, and the `receive` of its request."""
+    """One HTTP exchange under ASGI; the port `Exchange`.
+
+    Args:
+        scope: the server's.
+        receive: the server's.
+        send: the server's.
+        told: what trusted proxies make of the scope.
+        cut: is told of a body that was broken off, and sees to it that the connection goes.
+    """
 
     __slots__ = (
         "_ahead",
+        "_asked",
         "_body_came",
+        "_cut",
         "_given_up",
         "_inbox",
         "_is_hearing",
@@ -46,8 +61,12 @@ class Connection:
         "scope",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope = scope
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, told: Scope | None = None, cut: Cut | None = None
+    ) -> None:
+        self.scope = scope if told is None else told
+        self._asked = scope
+        self._cut = cut
         self._receive = receive
         self._send = send
         self._inbox: list[Message] = []
@@ -132,7 +151,8 @@ class Connection:
             return
         self._body_came = not message.get("more_body", False)
         self._ahead += len(message.get("body", b""))
-        self._inbox.append(message)
+        # Most requests have no body, and most streams do not ask: what says so is kept as long as they live.
+        self._inbox.append(_NO_BODY if message == _NO_BODY else message)
 
     def _tell_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
@@ -151,9 +171,9 @@ class Connection:
         self.head_sent = True
         await self._write({"type": "http.response.start", "status": head.status, "headers": head.headers.raw})
 
-    async def send_body(self, data: bytes, /) -> None:
+    def send_body(self, data: bytes, /) -> Coroutine[Any, Any, None]:
         """See `Outlet.send_body`."""
-        await self._write({"type": "http.response.body", "body": data, "more_body": True})
+        return self._write({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes, /) -> None:
         """See `Outlet.end`."""
@@ -190,8 +210,8 @@ class Connection:
         self.gone = True
         self._tell_gone()
 
-    async def break_off(self, why: Truncated) -> None:
-        """Make sure that raising `why` will look like a truncation to the client.
+    async def break_off(self, why: Truncated, /) -> None:
+        """See `Exchange.break_off`.
 
         Servers, and middlewares that call us directly, take the exception for one. But Starlette's
         `BaseHTTPMiddleware` runs us in a task of its own, and ends the body well before it raises what we
@@ -203,6 +223,8 @@ class Connection:
             with suppress(Truncated, TypeError):
                 await self._send({"type": "http.response.body", "body": _Unsendable(why), "more_body": True})
             await self._send({"type": "http.response.pathsend"})
+        if self._cut is not None:
+            self._cut(self._asked, self._send, why)
 
 
 class _Unsendable:

@@ -27,7 +27,7 @@ def chosen(match: Match, plan: Plan, request: Request) -> Chosen:
         HTTPError: 406 when it cannot be had.
     """
     wanted = ""
-    if plan.by_format and FORMAT in request.query_params:
+    if plan.by_format and FORMAT in match.params and FORMAT in request.query_params:
         wanted = request.query_params[FORMAT]
         match = replace(match, params={k: v for k, v in match.params.items() if k != FORMAT})
     offer = plan.choose(match.extension, wanted, request.headers.get("accept"))

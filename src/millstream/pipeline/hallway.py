@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -23,7 +24,7 @@ from millstream.engine.scope import Scope
 from millstream.engine.source import source_of
 from millstream.engine.stream import Stream
 from millstream.engine.whole import deliver_whole
-from millstream.errors import HTTPError
+from millstream.errors import HTTPError, Truncated
 from millstream.pipeline.asking import adopted, judged
 from millstream.pipeline.choosing import Chosen, chosen
 from millstream.pipeline.durable import Durability
@@ -81,8 +82,7 @@ class Visit:
         self._run = run
         self._request = Request(exchange.scope, exchange.receive) if run is None else run.request
         self._response = Response()
-        route = quote(self._request.path_info, errors="replace")  # it is logged, and the client chose it
-        self._stream = Stream(client=self._request.remote_addr, route=route)
+        self._stream = Stream(client=self._request.remote_addr, route=_printable(self._request.path_info))
         self._scope = Scope(house.lanes, self._stream)
         self._request.wait = partial(wait_here, self._scope, asyncio.get_running_loop())
         self._sending: Sending | None = None
@@ -105,9 +105,10 @@ class Visit:
                     if not self._may_repeat(raised):
                         raise
                     stage = await self._start_over()
+            if self._sending is not None:
+                self._sending.require_seen()
         except BaseException as raised:  # noqa: BLE001  a cancellation has to be rolled back like any failure
-            failure = Failure(unless_ours(raised), self._scope, self._exchange, self._sending)
-            await failure.tell(self._house, self._request)
+            await self._failed(unless_ours(raised))
         finally:
             await self._close(proxies)
 
@@ -140,8 +141,9 @@ class Visit:
         if mounted(house.tree, request.path_info, guarded=True) is not None:
             return request.params.mixed()
         settings = house.settings
-        fields = request.read_params(settings.max_body, stall=settings.stall_timeout, rate=settings.min_rate)
-        return (await fields).mixed()
+        return await request.read_fields(
+            settings.max_body, stall=settings.stall_timeout, rate=settings.min_rate
+        )
 
     async def _act(self, match: Match) -> Stage | None:
         self._stream.route = match.action.label
@@ -181,7 +183,7 @@ class Visit:
             await self._discard(result)
             raise
         await sending.send(outcome, as_annotated=result is returned)
-        return None if sending.delivery is None else sending.deliver()
+        return sending.stage
 
     def _reading(self, decided: Chosen, durable: Durability) -> Reading:
         """The durable way: a run goes through this hallway by itself, and this request reads it."""
@@ -225,10 +227,9 @@ class Visit:
         if self._run is not None and not await self._run.claim(self._stream, decided, args, kwargs):
             return None  # it is produced elsewhere, by whoever was first
         try:
-            # Calling a generator's function only makes the generator, for which no thread is needed.
             result = (
                 match.target(*args, **kwargs)
-                if action.is_async or inspect.isgeneratorfunction(action.function)
+                if action.is_async or action.only_makes
                 else await call(match.target, *args, **kwargs)
             )
             if inspect.iscoroutine(result):
@@ -250,6 +251,14 @@ class Visit:
             await self._scope.call(
                 unused.aclose if isinstance(unused, Flow) and unused.is_async else unused.close
             )
+
+    async def _failed(self, raised: BaseException) -> None:
+        failure = Failure(raised, self._scope, self._exchange, self._sending)
+        try:
+            await failure.tell(self._house, self._request)
+        except Truncated as truncated:
+            await self._exchange.break_off(truncated)
+            raise
 
     async def _options(self, match: Match) -> None:
         self._scope.read_only = True
@@ -299,4 +308,10 @@ class Visit:
         return isinstance(self._sending, Reading) and self._sending.handed_over
 
 
+def _printable(path: str) -> str:
+    """A path as it may be logged: the client chose it."""
+    return path if _PLAIN_PATH(path) else quote(path, errors="replace")
+
+
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./~-]*").fullmatch
 _REPEATABLE: Final = frozenset({State.WAITING, State.SETTLING})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -11,6 +12,9 @@ from starlette.datastructures import MutableHeaders
 from millstream.errors import HTTPError
 from millstream.protocol.ports import Head
 from millstream.web.response import Response
+
+Raw = Sequence[tuple[bytes, bytes]]
+"""Headers as ASGI has them."""
 
 # Buffering proxies, caches and compressors are told to let a stream pass (promise 19).
 _FOR_STREAMS: Final = {
@@ -30,10 +34,13 @@ class Described:
 
 def stream_head(response: Response, described: Described, method: str) -> Head:
     """The head of a stream; from here on the author cannot change it."""
-    head = _head(response, response.status, described, method)
-    for name, value in _FOR_STREAMS.items():
-        head.headers.setdefault(name, value)
-    return head
+    status = response.status
+    if response.raw_headers:
+        headers = _for_stream(response.raw_headers, status, described)
+    else:
+        headers = MutableHeaders(raw=list(_where_silent(status, described)))
+    response.sent()
+    return Head(status, headers, method)
 
 
 def whole_head(
@@ -67,15 +74,33 @@ def problem_head(error: HTTPError, content_type: str, length: int, method: str) 
 
 
 def _head(response: Response, status: int, described: Described, method: str) -> Head:
-    headers = MutableHeaders(raw=list(response.raw_headers))
+    headers = _completed(response.raw_headers, status, described)
+    response.sent()
+    return Head(status, headers, method)
+
+
+@lru_cache(maxsize=256)
+def _where_silent(status: int, described: Described) -> Raw:
+    """What a stream's head is where its author says nothing, which is nearly always."""
+    return _for_stream((), status, described).raw
+
+
+def _for_stream(said: Raw, status: int, described: Described) -> MutableHeaders:
+    headers = _completed(said, status, described)
+    for name, value in _FOR_STREAMS.items():
+        headers.setdefault(name, value)
+    return headers
+
+
+def _completed(said: Raw, status: int, described: Described) -> MutableHeaders:
+    headers = MutableHeaders(raw=list(said))
     if described.content_type is not None:
         headers.setdefault("content-type", described.content_type)
     if described.disposition is not None and status < _FIRST_ELSEWHERE:
         headers.setdefault("content-disposition", described.disposition)
     if described.negotiated:
         headers.add_vary_header("Accept")
-    response.sent()
-    return Head(status, headers, method)
+    return headers
 
 
 _DEFAULT_STATUS: Final = 200

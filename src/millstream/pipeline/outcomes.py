@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, BinaryIO, Final
 
 import msgspec
@@ -75,6 +76,10 @@ def outcome_of(result: Any, offer: Offer, action: str) -> Outcome:
     for fits, make in _RULES:
         if fits(result):
             return make(result, offer, action)
+    raise AssertionError("the last rule fits everything")
+
+
+def _streamed(result: Any, _offer: Offer, action: str) -> Outcome:
     source = source_of(result)
     if source is None:
         raise WrongResult(action=action, result=result)
@@ -133,15 +138,18 @@ def _is_record(result: Any) -> bool:
     return isinstance(result, Mapping | msgspec.Struct) or is_instance or hasattr(result, "_fields")
 
 
+_GENERATORS: Final = (GeneratorType, AsyncGeneratorType)
 _BINARY_FILES: Final = (io.RawIOBase, io.BufferedIOBase)
 _Fits = Callable[[Any], bool]
 _Make = Callable[[Any, Offer, str], Outcome]
 
 _RULES: Final[tuple[tuple[_Fits, _Make], ...]] = (
+    (lambda result: isinstance(result, _GENERATORS), _streamed),  # what is sent most; all else is asked more
     (lambda result: result is None, _empty),
     (lambda result: isinstance(result, HTTPError), _outcome_raised),
     (lambda result: isinstance(result, str | bytes | bytearray | memoryview), _text),
     (lambda result: isinstance(result, StarletteResponse), _foreign),
     (_is_file, _filed),
     (_is_record, _document),
+    (lambda _: True, _streamed),
 )

@@ -8,10 +8,10 @@ event stream, whose clients count ids, is given signs of life and a goodbye.
 from __future__ import annotations
 
 import math
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from starlette.datastructures import MutableHeaders
 
@@ -116,11 +116,6 @@ class Reading(Sending):
         with as_http():
             state = await opened.log.describe(run)
             await self._read(opened, state, wanted if wanted.run == run else Wanted(run))
-
-    @property
-    def stage(self) -> Coroutine[Any, Any, None] | None:
-        """What is left to do: to send what was opened."""
-        return None if self.delivery is None else self.deliver()
 
     async def require_access(self, run: str) -> None:
         """Go on only if the client may read the run.

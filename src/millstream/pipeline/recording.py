@@ -76,6 +76,9 @@ class Recording:
         self.body_ended = False
         self.gone = False
 
+    async def break_off(self, why: Truncated, /) -> None:
+        """Nothing: what a log was not given is not in it."""
+
     @property
     def claimed(self) -> bool:
         """Whether this is the one producer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -100,17 +100,20 @@ class Sending:
             case Foreign(response):
                 await self._foreign(response)
 
-    async def deliver(self) -> None:
-        """Pull the stream that was opened; a stage of its own, for it may take as long as a stream lives.
+    @property
+    def stage(self) -> Coroutine[Any, Any, None] | None:
+        """What is left to do: to pull the stream that was opened, which takes as long as a stream lives."""
+        return None if self.delivery is None else self.delivery.run()
+
+    def require_seen(self) -> None:
+        """See that a stream which was delivered to its end had a reader for that.
 
         Raises:
-            Truncated: when the client does not read.
-            Exception: whatever its producer or a participant raised.
+            Truncated: when the client does not read: what it is sent was committed, but not seen.
         """
-        assert self.delivery is not None  # noqa: S101  as it says
-        await self.delivery.run()
-        if not self._exchange.body_ended and not self._scope.stream.client_gone:
-            raise Truncated(self._scope.stream.route, str(Reason.STALLED))  # committed, but unseen
+        stream = self._scope.stream
+        if self.delivery is not None and not self._exchange.body_ended and not stream.client_gone:
+            raise Truncated(stream.route, str(Reason.STALLED))
 
     async def _whole(self, whole: Whole) -> None:
         for name, value in whole.headers.items():
@@ -136,17 +139,6 @@ class Sending:
         else:
             text = await self._scope.call(render, page.template, page.values)
         await self._whole(Whole(text.encode(offer.charset, "xmlcharrefreplace"), offer.content_type))
-
-    async def _stream(
-        self,
-        source: Source,
-        encoder: Encoder,
-        make_head: Callable[[], Head],
-        transforms: Sequence[Transform],
-    ) -> None:
-        await self._open(source, encoder, make_head, transforms)
-        if self.delivery is not None:
-            await self.deliver()
 
     async def _open(
         self,

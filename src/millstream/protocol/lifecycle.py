@@ -40,6 +40,8 @@ class State(Enum):
     ABANDONED = "abandoned"  # interrupted; rolled back
     FAILED = "failed"  # something broke; rolled back
 
+    __hash__ = object.__hash__  # by identity: Enum's own is Python code, and the table is asked all the time
+
 
 @unique
 class Event(Enum):
@@ -54,6 +56,8 @@ class Event(Enum):
     CLIENT_DETACHED = "client detached"  # the client left, and its leaving is allowed
     REPEATED = "repeated"  # a participant asked to answer the request once more from the start
     HALTED = "halted"  # stopped, timed out, stalled, shut down or revoked
+
+    __hash__ = object.__hash__  # as above
 
 
 FINAL: Final = frozenset({State.DELIVERED, State.UNSEEN, State.ABANDONED, State.FAILED})

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from starlette.datastructures import MutableHeaders
 
-from millstream.errors import HTTPError
+from millstream.errors import HTTPError, Truncated
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import Dialect, Written
 from millstream.protocol.events import Progress, Reason, Statistics
@@ -484,6 +484,10 @@ class Exchange(Outlet, Protocol):
 
     async def forward(self, message: MutableMapping[str, Any], /) -> None:
         """Send a message another ASGI application made."""
+        ...
+
+    async def break_off(self, why: Truncated, /) -> None:
+        """Make sure that raising `why`, which comes next, looks like a truncation to the client."""
         ...
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.message import Message
 from typing import Any, Final, Self
+from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
 from starlette._utils import get_route_path
@@ -30,10 +31,7 @@ class Params(ImmutableMultiDict[str, Any]):
 
     def mixed(self) -> dict[str, Any]:
         """One entry a field: the value when there is one, a list when there are several."""
-        fields: dict[str, list[Any]] = {}
-        for key, value in self.multi_items():
-            fields.setdefault(key, []).append(value)
-        return {key: values[0] if len(values) == 1 else values for key, values in fields.items()}
+        return _mixed(self.multi_items())
 
 
 class Request(StarletteRequest):
@@ -69,12 +67,12 @@ class Request(StarletteRequest):
     @property
     def params(self) -> Params:
         """Query and form fields; the form's are there once the pipeline has read the body."""
-        return self._params if self._params is not None else Params(self.query_params.multi_items())
+        return self._params if self._params is not None else self.GET
 
     @property
     def GET(self) -> Params:  # noqa: N802  WebOb's spelling
         """The query fields."""
-        return Params(self.query_params.multi_items())
+        return Params(self._query())
 
     @property
     def remote_addr(self) -> str:
@@ -127,6 +125,18 @@ class Request(StarletteRequest):
         """
         return Lines(self.stream(), self.charset)
 
+    async def read_fields(
+        self, limit: int | None, *, stall: float | None = None, rate: float | None = None
+    ) -> dict[str, Any]:
+        """What `read_params` reads, as `Params.mixed` gives it; most requests have a query, or not even that.
+
+        Raises:
+            HTTPError: as `read_params`.
+        """
+        if self.method in _BODILESS:
+            return _mixed(self._query())
+        return (await self.read_params(limit, stall=stall, rate=rate)).mixed()
+
     async def read_params(
         self, limit: int | None, *, stall: float | None = None, rate: float | None = None
     ) -> Params:
@@ -148,7 +158,7 @@ class Request(StarletteRequest):
             return self.params  # the query's, which are not kept beside it
         refuse_declared(self, limit)
         self._receive = _limited(self, _hurried(self, self._receive, stall, rate), limit)
-        self._params = Params([*self.query_params.multi_items(), *await read(self)])
+        self._params = Params([*self._query(), *await read(self)])
         return self._params
 
     def limit_body(self, longest: int | None) -> None:
@@ -161,11 +171,23 @@ class Request(StarletteRequest):
         if longest is not None and self._arrived > longest:
             raise too_long(longest)
 
+    def _query(self) -> list[tuple[str, str]]:
+        """The query as it came; Starlette's `query_params` would be kept for as long as the stream."""
+        query = self.scope["query_string"]
+        return parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else []
+
     async def _get_form(self, **limits: Any) -> FormData:
         """Starlette's parser reads to an empty piece, which only Starlette's own stream gives."""
         if self._form is None:
             self._form = await StarletteRequest(self.scope, self._receive).form(**limits)
         return self._form
+
+
+def _mixed(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, list[Any]] = {}
+    for key, value in items:
+        fields.setdefault(key, []).append(value)
+    return {key: values[0] if len(values) == 1 else values for key, values in fields.items()}
 
 
 async def _read_form(request: Request) -> list[tuple[str, Any]]:

@@ -50,7 +50,7 @@ class Response(StarletteResponse):
         self.background = None
         self.body = b""
         self.raw_headers: list[tuple[bytes, bytes]] = []
-        self._own_headers = _Headers(self, self.raw_headers)
+        self._own_headers: _Headers | None = None
 
     def _current_obj(self) -> Self:
         return self
@@ -58,6 +58,8 @@ class Response(StarletteResponse):
     @property
     def headers(self) -> MutableHeaders:
         """The headers set until now; the pipeline adds its defaults where the author is silent."""
+        if self._own_headers is None:  # most actions say nothing
+            self._own_headers = _Headers(self, self.raw_headers)
         return self._own_headers
 
     @property
