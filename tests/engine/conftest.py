@@ -25,6 +25,8 @@ PATIENCE = 5.0
 class Wire:
     """An outlet whose client reads all, until a test says otherwise."""
 
+    is_plain = True
+
     def __init__(self) -> None:
         self.head: Head | None = None
         self.writes: list[bytes] = []

@@ -30,6 +30,14 @@ from millstream.testing import no_leaks
 
 VISITOR: ContextVar[str] = ContextVar("VISITOR", default="nobody")
 LANES = Lanes(1000)
+BY_HAND = False
+
+
+@pytest.fixture(autouse=True, scope="module", params=[False, True], ids=["by its task", "by hand"])
+def sent(request: pytest.FixtureRequest) -> None:
+    """How what comes while the drain sleeps is sent."""
+    global BY_HAND  # noqa: PLW0603  for all the drives of one round
+    BY_HAND = request.param
 
 
 class Log(list[str]):
@@ -59,7 +67,7 @@ class Run:
         self.entered = asyncio.Event()
         source = source_of(producer)
         assert isinstance(source, SyncSource)
-        self.drive = SyncDrive(source, bytes, self.outbox, scope, self.flush)
+        self.drive = SyncDrive(source, bytes, self.outbox, scope, self.flush, by_hand=BY_HAND)
 
     async def flush(self) -> None:
         self.entered.set()
@@ -208,6 +216,99 @@ async def test_it_waits_for_the_socket_at_the_high_water_mark_and_goes_on_when_h
         await soon(lambda: len(run.body) > 200)
         await run.interrupted(task)
     assert log == ["closed"]
+
+
+async def test_what_can_be_sent_at_once_does_not_wake_the_drain() -> None:
+    step = threading.Semaphore(0)
+    tasks: set[object] = set()
+
+    def stepped() -> Iterator[bytes]:
+        for _ in range(3):
+            step.acquire()
+            yield b"x"
+
+    async def pace() -> None:
+        tasks.add(asyncio.current_task())
+
+    async with driving(stepped(), pace=pace) as run:
+        task = asyncio.create_task(run.drive.run())
+        for count in (1, 2, 3):
+            step.release()
+            await soon(lambda count=count: len(run.body) == count)  # type: ignore[misc]  # of a lambda's default
+        await task
+        assert tasks == ({None} if BY_HAND else {task})
+
+
+async def test_a_write_that_was_begun_when_an_item_came_is_gone_on_with_or_given_up() -> None:
+    log = Log()
+    room = asyncio.Event()
+
+    async with driving(endless(log), high_water=10, pace=room.wait) as run:
+        task = asyncio.create_task(run.drive.run())
+        await run.entered.wait()
+        room.set()
+        await soon(lambda: len(run.body) > 100)
+        room.clear()
+        run.entered.clear()
+        await run.entered.wait()
+        await run.interrupted(task)
+        assert log[-1] == "closed"
+        assert task.cancelled()
+
+
+async def test_a_write_that_fails_when_an_item_comes_ends_it() -> None:
+    step = threading.Semaphore(0)
+    log = Log()
+
+    def stepped() -> Iterator[bytes]:
+        try:
+            while True:
+                step.acquire()
+                yield b"x"
+        finally:
+            log.note("closed")
+
+    async with driving(stepped()) as run:
+        task = asyncio.create_task(run.drive.run())
+        step.release()
+        await soon(lambda: run.body == b"x")
+        run.error = OSError("no network")
+        while not task.done():
+            step.release()
+            await asyncio.sleep(0)
+        with pytest.raises(OSError, match="no network"):
+            await task
+        assert log == ["closed"]
+
+
+async def test_a_write_may_end_the_drain_that_it_was_made_for() -> None:
+    """As one does that finds the client gone."""
+    step = threading.Semaphore(0)
+    log = Log()
+
+    def stepped() -> Iterator[bytes]:
+        try:
+            while True:
+                step.acquire()
+                yield b"x"
+        finally:
+            log.note("closed")
+
+    async with driving(stepped()) as run:
+        task = asyncio.create_task(run.drive.run())
+        step.release()
+        await soon(lambda: run.body == b"x")
+
+        async def leave() -> None:
+            run.stream.interrupt(Reason.CLIENT_GONE)
+            task.cancel()
+
+        run.pace = leave
+        while not task.done():
+            step.release()
+            await asyncio.sleep(0)
+        assert task.cancelled()
+        assert log == ["closed"]
 
 
 async def test_an_item_that_comes_just_before_the_drain_goes_to_sleep_is_not_slept_over() -> None:

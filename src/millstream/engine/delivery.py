@@ -111,7 +111,9 @@ class Delivery:
         if isinstance(source, AsyncSource):
             self._drive = AsyncDrive(source, encode, self.outbox, scope, self.flush, holding=holding)
         else:
-            self._drive = SyncDrive(source, encode, self.outbox, scope, self.flush, holding=holding)
+            self._drive = SyncDrive(
+                source, encode, self.outbox, scope, self.flush, holding=holding, by_hand=outlet.is_plain
+            )
 
     async def run(self) -> None:
         """Deliver everything; when this returns, a body was ended well, or there was nobody to see it.

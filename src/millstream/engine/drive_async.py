@@ -13,15 +13,15 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
-from types import coroutine
 from typing import Any, Final, cast
 
 from millstream.engine.buffer import Outbox
 from millstream.engine.holding import Holding
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource
+from millstream.engine.stepping import go_on
 from millstream.protocol.ports import Flush
 
 SLICE: Final = 0.001
@@ -78,7 +78,7 @@ class AsyncDrive:
                     else:
                         if outbox or self._holding is not None:
                             await self._flush_before(pending, suspended_on)
-                        item = await _go_on(pending, suspended_on)
+                        item = await go_on(pending, suspended_on)
                         turn = clock()
                 except StopAsyncIteration:
                     return
@@ -119,25 +119,10 @@ class AsyncDrive:
             task.cancel()
             try:
                 with suppress(asyncio.CancelledError, StopAsyncIteration):
-                    await _go_on(pending, suspended_on)
+                    await go_on(pending, suspended_on)
             finally:
                 task.uncancel()
             raise
 
     def room(self) -> None:
         """Nothing to do: this driver waits in its own flush."""
-
-
-@coroutine
-def _go_on(pending: Any, suspended_on: Any) -> Generator[Any, Any, Any]:
-    """Await an awaitable that was already started and suspended."""
-    try:
-        while True:
-            try:
-                sent = yield suspended_on
-            except BaseException as told:  # noqa: BLE001  whatever the task is told goes to the producer
-                suspended_on = pending.throw(told)
-            else:
-                suspended_on = pending.send(sent)
-    except StopIteration as produced:
-        return produced.value

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from millstream.engine.buffer import Outbox
 from millstream.engine.holding import MOMENT, Holding
 from millstream.engine.scope import Scope
 from millstream.engine.source import SyncSource
+from millstream.engine.stepping import go_on
 from millstream.engine.threads import ThreadResult
 from millstream.protocol.ports import Flush
 
@@ -26,6 +27,8 @@ class SyncDrive:
     """Pulls one synchronous source into an outbox until it is exhausted, broken or interrupted."""
 
     __slots__ = (
+        "_begun",
+        "_by_hand",
         "_drain_sleeps",
         "_encode",
         "_flush",
@@ -48,6 +51,7 @@ class SyncDrive:
         flush: Flush,
         *,
         holding: Holding | None = None,
+        by_hand: bool = False,
     ) -> None:
         self._source = source
         self._encode = encode
@@ -57,6 +61,8 @@ class SyncDrive:
         self._flush = flush
         self._holding = holding
         self._loop = asyncio.get_running_loop()
+        self._by_hand = by_hand and holding is None
+        self._begun: tuple[Coroutine[Any, Any, None], Any] | None = None  # a flush, and what it waits for
         self._waiter: asyncio.Future[None] | None = None
         self._drain_sleeps = False  # set by the drain, cleared by whoever wakes it
         self._pump_sleeps = False  # set by the pump, cleared by whoever rings
@@ -64,7 +70,7 @@ class SyncDrive:
     async def run(self) -> None:
         """Pull everything; the source is closed on its thread before this ends, on every way out."""
         pump = self._scope.start(self._pump)
-        pump.add_done_callback(self._wake)
+        pump.add_done_callback(self._finished)
         waits = False
         try:
             while True:
@@ -77,7 +83,9 @@ class SyncDrive:
         except BaseException:
             self._stop()
             await self._let_finish(pump)
-            if waits:  # no write was cut off: what was yielded before the end is the client's
+            if self._begun is not None:  # a write is cut off here
+                self._begun[0].close()
+            elif waits:  # no write was cut off: what was yielded before the end is the client's
                 await self._flush()
             raise
         await pump
@@ -92,14 +100,50 @@ class SyncDrive:
             await asyncio.sleep(0)
         elif self._holding is None or not self._holding.holds:
             await self._waiter
+            if self._begun is not None:
+                await go_on(*self._begun)
+                self._begun = None
         elif not (await asyncio.wait({self._waiter}, timeout=MOMENT))[0]:
             self._drain_sleeps = False
             self._holding.let_go()
 
-    def _wake(self, _: Any = None) -> None:
+    def _finished(self, _: Any) -> None:
         self._drain_sleeps = False
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _wake(self) -> None:
+        """Items came: send them from here if that can be done at once, and wake the drain if not.
+
+        To wake it costs more than to send: a turn of the loop, and all the frames between it and its task.
+        """
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        failed = None
+        try:
+            if self._by_hand and self._flushed():
+                return
+        except BaseException as raised:  # noqa: BLE001  it belongs to the drain
+            failed = raised
+        if waiter.done():  # a write that found the client gone has cancelled the drain
+            return
+        if failed is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(failed)
+
+    def _flushed(self) -> bool:
+        """Whether all was sent at once, and the drain sleeps on; else it goes on with what was begun."""
+        flush = self._flush()
+        try:
+            self._begun = flush, flush.send(None)
+        except StopIteration:
+            self._drain_sleeps = True
+            if not self._outbox:
+                return True
+            self._drain_sleeps = False  # more came meanwhile
+        return False
 
     def room(self) -> None:
         """The socket took something: let a waiting pump go on when half of its room is free."""

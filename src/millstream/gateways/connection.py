@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from millstream.errors import Truncated
 from millstream.gateways.listening import Listening, ended, listen
-from millstream.gateways.uvicorn import is_closing
+from millstream.gateways.uvicorn import is_closing, is_plain
 from millstream.protocol.ports import Head
 
 AHEAD: Final = 256 * 1024
@@ -165,6 +165,11 @@ class Connection:
             on_gone()
 
     # Our side
+
+    @property
+    def is_plain(self) -> bool:
+        """See `Outlet.is_plain`."""
+        return is_plain(self._send)
 
     async def send_head(self, head: Head, /) -> None:
         """See `Outlet.send_head`."""

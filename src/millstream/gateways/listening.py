@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from starlette.types import Receive
+
+from millstream.gateways.uvicorn import is_plain
 
 
 class Listening(Protocol):
@@ -27,7 +29,7 @@ class Listening(Protocol):
 
 def listen(receive: Receive, listener: Coroutine[Any, Any, None]) -> Listening:
     """Let a coroutine that waits for this `receive` run on its own."""
-    if _module_of(receive).startswith(_PLAIN):
+    if is_plain(receive):
         by_hand = ByHand(listener)
         by_hand()
         return by_hand
@@ -76,12 +78,3 @@ class ByHand:
     def done(self) -> bool:
         """Whether it has ended."""
         return self._coroutine is None
-
-
-def _module_of(receive: Receive) -> str:
-    """Where a server's method was written; a middleware's function is nobody's method."""
-    return type(getattr(receive, "__self__", None)).__module__
-
-
-_PLAIN: Final = "uvicorn.protocols.http."
-"""Its `receive` waits for an `asyncio.Event`, under both of its HTTP implementations."""

@@ -1,4 +1,4 @@
-"""uvicorn's transport, for what ASGI has no word for: cutting a connection, and that it was closed.
+"""uvicorn, for what ASGI has no word for: how its methods wait, and the transport behind them.
 
 `send` of uvicorn is a method of the object that answers one request, and that has the connection's
 transport. Nothing promises it: when a middleware stands between or a version changes, None is the answer,
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 
 def transport_of(send: Send) -> asyncio.Transport | None:
@@ -19,6 +19,11 @@ def transport_of(send: Send) -> asyncio.Transport | None:
     if not callable(getattr(transport, "abort", None)):
         return None
     return cast("asyncio.Transport", transport)  # uvloop's own is no subclass
+
+
+def is_plain(method: Receive | Send) -> bool:
+    """Whether this is uvicorn's own `receive` or `send`, and no middleware's: it waits for an `asyncio.Event`."""
+    return type(getattr(method, "__self__", None)).__module__.startswith("uvicorn.protocols.http.")
 
 
 def is_closing(send: Send) -> bool:

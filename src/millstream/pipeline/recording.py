@@ -76,6 +76,11 @@ class Recording:
         self.body_ended = False
         self.gone = False
 
+    @property
+    def is_plain(self) -> bool:
+        """See `Outlet.is_plain`: a log may ask for its task."""
+        return False
+
     async def break_off(self, why: Truncated, /) -> None:
         """Nothing: what a log was not given is not in it."""
 

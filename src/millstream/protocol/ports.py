@@ -9,6 +9,7 @@ from collections.abc import (
     AsyncIterable,
     Awaitable,
     Callable,
+    Coroutine,
     Generator,
     Iterable,
     Mapping,
@@ -31,7 +32,7 @@ Call = Callable[..., Awaitable[Any]]
 function on the request's own thread, both in the request's context."""
 
 
-Flush = Callable[[], Awaitable[None]]
+Flush = Callable[[], Coroutine[Any, Any, None]]
 """Sends everything that waits; returns when the server has taken it."""
 
 
@@ -367,6 +368,11 @@ ItemHook = Callable[[Any], Any]
 
 class Outlet(Protocol):
     """The wire, as the engine sees it. Writes wait while the client's side is full."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a write waits for plain futures only, so that it may be begun outside of any task."""
+        ...
 
     async def send_head(self, head: Head, /) -> None:
         """Send status and headers; once, first."""
