@@ -35,7 +35,7 @@ layers: $(TOOLS)
 	$(BIN)/lint-imports
 
 unit: $(TOOLS)
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal --cov --cov-report=term
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py

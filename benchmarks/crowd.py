@@ -29,7 +29,8 @@ class Report:
     finished: int
     seconds: float
     lateness: list[float]
-    delay: list[float]
+    delay: list[float]  # of the tickers
+    calm: list[float]  # of the tickers, since the last client was let in
     failures: dict[str, int]
 
 

@@ -1,5 +1,7 @@
 """Rows a second, memory and time to first byte of a query over HTTP, from PostgreSQL and from SQLite.
 
+The first ratio is to a generator of rows under the same codec, the second to what is written with FastAPI.
+
 Run: python benchmarks/rows.py [--quick] [--write]
 """
 
@@ -12,7 +14,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -21,10 +23,17 @@ from sqlalchemy import create_engine, make_url, text
 
 from harness import Drained, drain, machine, options, pin_client, progress, publish, serving, table
 from millstream.testing.postgres import postgres
-from servers import CORES
+from roster import Peer
+from servers import CORES, running, uvicorn
 
 FORMATS = ("csv", "ndjson", "json", "arrow", "parquet")
 FORMATS_BY_ROW = ("csv", "ndjson")
+BY_ROW = "row by row"
+FASTAPI = Peer(
+    "FastAPI, row by row",
+    lambda port, streams: [*uvicorn("rows_app:fastapi")(port, streams), "--factory"],
+    ("fastapi",),
+)
 TABLE = """
     CREATE TABLE bench_rows (
         id INTEGER PRIMARY KEY, big BIGINT, ratio DOUBLE PRECISION, name TEXT, note TEXT, at TIMESTAMP,
@@ -51,11 +60,14 @@ class Load:
     rounds: int
     rows: int
     rows_one_by_one: int  # fewer: it takes ten times as long, and its rate is the same
+    rows_of_fastapi: int  # fewer still
     rows_for_memory: int
 
 
-FULL = Load(rounds=5, rows=1_000_000, rows_one_by_one=200_000, rows_for_memory=5_000_000)
-QUICK = Load(rounds=1, rows=20_000, rows_one_by_one=5_000, rows_for_memory=50_000)
+FULL = Load(
+    rounds=5, rows=1_000_000, rows_one_by_one=200_000, rows_of_fastapi=50_000, rows_for_memory=5_000_000
+)
+QUICK = Load(rounds=1, rows=20_000, rows_one_by_one=5_000, rows_of_fastapi=2_000, rows_for_memory=50_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,9 @@ def answering(url: str) -> Iterator[tuple[int, int]]:
 def measured(url: str, load: Load, begin: Callable[[str], None]) -> Figures:
     """All formats in turns, so that a busy moment of the machine is everybody's."""
     runs: dict[tuple[str, str], list[Figure]] = defaultdict(list)
-    with answering(url) as (port, _):
+    with ExitStack() as stack:
+        port, _ = stack.enter_context(answering(url))
+        fastapi = None if FASTAPI.missing else stack.enter_context(running(FASTAPI.launch)).port
         for _ in range(load.rounds):
             begin(make_url(url).get_backend_name())
             if not url.startswith("sqlite"):
@@ -117,7 +131,10 @@ def measured(url: str, load: Load, begin: Callable[[str], None]) -> Figures:
                 _note(runs[kind, "returned"], drain(port, f"/returned.{kind}?count={load.rows}"), load.rows)
             for kind in FORMATS_BY_ROW:
                 count = load.rows_one_by_one
-                _note(runs[kind, "row by row"], drain(port, f"/row_by_row.{kind}?count={count}"), count)
+                _note(runs[kind, BY_ROW], drain(port, f"/row_by_row.{kind}?count={count}"), count)
+            for kind in FORMATS_BY_ROW if fastapi else ():
+                count = load.rows_of_fastapi
+                _note(runs[kind, FASTAPI.name], drain(fastapi, f"/row_by_row.{kind}?count={count}"), count)
     return {
         what: Figure(
             statistics.median(run.rate for run in found), statistics.median(run.first_byte for run in found)
@@ -146,11 +163,16 @@ def _status(pid: int, field: str) -> int:
 
 def lines(database: str, figures: Figures, grown: dict[str, float]) -> Iterator[list[str]]:
     for (kind, how), figure in figures.items():
-        slow = figures.get((kind, "row by row"))
-        ratio = "" if slow is None else f"{figure.rate / slow.rate:.1f} ×"
+        ratios = [_ratio(figure, figures.get((kind, other))) for other in (BY_ROW, FASTAPI.name)]
         rise = f"{grown[kind]:.0f} MB" if how == "returned" else ""
         first = f"{figure.first_byte * 1000:.0f} ms"
-        yield [database, kind, how, f"{figure.rate:,.0f}", ratio, first, rise]
+        yield [database, kind, how, f"{figure.rate:,.0f}", *ratios, first, rise]
+    for kind in FORMATS_BY_ROW if FASTAPI.missing else ():
+        yield [database, kind, FASTAPI.name, FASTAPI.missing, "", "", "", ""]
+
+
+def _ratio(figure: Figure, slow: Figure | None) -> str:
+    return "" if slow is None else f"{figure.rate / slow.rate:.1f} ×"
 
 
 def section(load: Load) -> str:
@@ -167,8 +189,9 @@ def section(load: Load) -> str:
                     begin(f"memory, {name}, {kind}")
                     grown[kind] = growth(url, kind, load.rows_for_memory)
                 found += lines(name, figures, grown)
-    packages = machine("sqlalchemy", "psycopg", "pyarrow")
-    header = ("from", "as", "how", "rows/s", "ratio", "first byte", f"RSS at {load.rows_for_memory:,} rows")
+    packages = machine("sqlalchemy", "psycopg", "pyarrow", *(() if FASTAPI.missing else FASTAPI.needs))
+    header = ("from", "as", "how", "rows/s", "ratio", "to FastAPI", "first byte")
+    header += (f"RSS at {load.rows_for_memory:,} rows",)
     told = f"{packages}; {load.rows:,} rows × 8 columns; median of {load.rounds} rounds in turns."
     return f"{told}\n\n{table(header, found)}"
 

@@ -28,6 +28,7 @@ HEADER = (
     "seconds",
     "items late p50 / p99",
     "tickers late p99",
+    "once all are in",
     "KiB a stream",
     "CPU s",
 )
@@ -121,7 +122,8 @@ def _figures(run: Run) -> Iterator[str]:
         yield f"**{report.finished:,} of {report.clients:,}**: {why}"
     yield f"{report.seconds:.1f}"
     yield " / ".join(f"{late:.2f} s" for late in report.lateness) or "–"
-    yield f"{report.delay[1] * 1000:,.0f} ms" if report.delay else "–"
+    for late in (report.delay, report.calm):
+        yield f"{late[1] * 1000:,.0f} ms" if late else "–"
     yield f"{run.grown / 1024 / report.clients:.0f}"
     yield f"{run.cpu:.1f}"
 

@@ -20,16 +20,21 @@ import uvloop
 
 DIALLING = 512  # so many connections are being opened at once
 SETTLING = 0.5  # the tickers are at it when the crowd comes
+CALMING = 0.5  # after the last client came, its request was read
 
 Line = Callable[[float], None]
 """Told of each line, and when the stream was asked for."""
+
+Entered = Callable[[], None]
+"""Told when the connection is there."""
 
 
 @dataclass(slots=True)
 class Tally:
     finished: int = 0
     lateness: list[float] = field(default_factory=list)
-    delay: list[float] = field(default_factory=list)
+    ticks: list[tuple[float, float]] = field(default_factory=list)  # when, and how late
+    last_in: float = 0.0  # when the last client was let in
     failures: Counter[str] = field(default_factory=Counter)
 
 
@@ -73,7 +78,9 @@ class Reader(asyncio.Protocol):
             self.ended.set_result(failure)
 
 
-async def follow(address: str, slots: asyncio.Semaphore, each: Line, until: float) -> str:
+async def follow(
+    address: str, slots: asyncio.Semaphore, each: Line, until: float, entered: Entered = lambda: None
+) -> str:
     """Read one answer; the name of what failed, or nothing."""
     target = urlsplit(address)
     request = f"GET {target.path} HTTP/1.1\r\nHost: {target.netloc}\r\n\r\n".encode()
@@ -85,6 +92,7 @@ async def follow(address: str, slots: asyncio.Semaphore, each: Line, until: floa
                 transport, reader = await loop.create_connection(
                     lambda: Reader(request, each), target.hostname, target.port
                 )
+            entered()
             return await reader.ended
     except TimeoutError:
         return "not finished in time"
@@ -104,7 +112,10 @@ async def visit(tally: Tally, chosen: argparse.Namespace, slots: asyncio.Semapho
     def line(asked: float) -> None:
         lateness.append(time.perf_counter() - asked - (len(lateness) + 1) * chosen.every)
 
-    failure = await follow(chosen.crowd, slots, line, until)
+    def entered() -> None:
+        tally.last_in = time.perf_counter()
+
+    failure = await follow(chosen.crowd, slots, line, until, entered)
     if not failure and len(lateness) != chosen.items:
         failure = f"{len(lateness)} lines instead of {chosen.items}"
     tally.lateness += lateness
@@ -122,7 +133,7 @@ async def watch(tally: Tally, chosen: argparse.Namespace, slots: asyncio.Semapho
         nonlocal last
         now = time.perf_counter()
         if now > begin:
-            tally.delay.append(now - last - chosen.tick)
+            tally.ticks.append((now, now - last - chosen.tick))
         last = now
 
     try:
@@ -155,7 +166,8 @@ async def run(chosen: argparse.Namespace) -> dict[str, object]:
         "finished": tally.finished,
         "seconds": seconds,
         "lateness": quantiles(tally.lateness),
-        "delay": quantiles(tally.delay),
+        "delay": quantiles([late for _, late in tally.ticks]),
+        "calm": quantiles([late for at, late in tally.ticks if at > tally.last_in + CALMING]),
         "failures": tally.failures,
     }
 

@@ -2,7 +2,8 @@
 // watch a ticker. It prints one JSON object.
 //
 // Every line of the crowd's URL is expected a fixed time after the one before; how much later it came is its
-// lateness. Every line of the ticker's is expected a fixed time after the last one came; how much later is its delay.
+// lateness. Every line of the ticker's is expected a fixed time after the last one came; how much later is its delay,
+// and once the last client was let in, its delay in the calm.
 package main
 
 import (
@@ -25,6 +26,7 @@ import (
 const (
 	dialling = 512                    // so many connections are being opened at once
 	settling = 500 * time.Millisecond // the tickers are at it when the crowd comes
+	calming  = 500 * time.Millisecond // after the last client came, its request was read
 )
 
 type report struct {
@@ -33,6 +35,7 @@ type report struct {
 	Seconds  float64        `json:"seconds"`
 	Lateness []float64      `json:"lateness"` // p50 and p99, in seconds; empty when nothing came
 	Delay    []float64      `json:"delay"`    // the ticker's
+	Calm     []float64      `json:"calm"`     // the ticker's, since the last client was let in
 	Failures map[string]int `json:"failures"`
 }
 
@@ -40,8 +43,14 @@ type tally struct {
 	sync.Mutex
 	finished int
 	lateness []float64
-	delay    []float64
+	ticks    []tick
+	lastIn   time.Time
 	failures map[string]int
+}
+
+type tick struct {
+	at    time.Time
+	delay float64
 }
 
 func (t *tally) failed(err error) {
@@ -111,12 +120,19 @@ func follow(conn net.Conn, each func()) error {
 	}
 }
 
+func (t *tally) entered() {
+	t.Lock()
+	defer t.Unlock()
+	t.lastIn = time.Now()
+}
+
 // visit is one client of the crowd.
 func (t *tally) visit(target *url.URL, items int, every time.Duration, deadline time.Time, slots chan struct{}) {
 	lateness := make([]float64, 0, items)
 	conn, err := ask(target, deadline, slots)
 	if err == nil {
 		defer conn.Close()
+		t.entered()
 		asked := time.Now()
 		err = follow(conn, func() {
 			due := asked.Add(time.Duration(len(lateness)+1) * every)
@@ -139,12 +155,12 @@ func (t *tally) visit(target *url.URL, items int, every time.Duration, deadline 
 
 // watch follows a ticker while the crowd is there. A tick that has not come by the end is as late as it is by then.
 func (t *tally) watch(target *url.URL, every time.Duration, begin time.Time, over chan struct{}, slots chan struct{}) {
-	var delay []float64
+	var ticks []tick
 	last := time.Now()
 	ticked := func() {
 		now := time.Now()
 		if now.After(begin) {
-			delay = append(delay, (now.Sub(last) - every).Seconds())
+			ticks = append(ticks, tick{now, (now.Sub(last) - every).Seconds()})
 		}
 		last = now
 	}
@@ -167,7 +183,18 @@ func (t *tally) watch(target *url.URL, every time.Duration, begin time.Time, ove
 	}
 	t.Lock()
 	defer t.Unlock()
-	t.delay = append(t.delay, delay...)
+	t.ticks = append(t.ticks, ticks...)
+}
+
+// delays are those of the ticks since a moment.
+func (t *tally) delays(since time.Time) []float64 {
+	var found []float64
+	for _, each := range t.ticks {
+		if each.at.After(since) {
+			found = append(found, each.delay)
+		}
+	}
+	return found
 }
 
 func quantiles(values []float64) []float64 {
@@ -240,6 +267,7 @@ func main() {
 
 	json.NewEncoder(os.Stdout).Encode(report{
 		Clients: *clients, Finished: result.finished, Seconds: took, Lateness: quantiles(result.lateness),
-		Delay: quantiles(result.delay), Failures: result.failures,
+		Delay: quantiles(result.delays(started)), Calm: quantiles(result.delays(result.lastIn.Add(calming))),
+		Failures: result.failures,
 	})
 }

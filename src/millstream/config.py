@@ -69,7 +69,10 @@ class Settings:
         per_action=True,
     )
     close_timeout: float = _setting(
-        10.0, "How long an interrupted async producer may take to clean up.", least=0.001, per_action=True
+        10.0,
+        "How long interrupted producers may take to clean up: async ones, and all when the process ends.",
+        least=0.001,
+        per_action=True,
     )
     drain_timeout: float = _setting(
         10.0, "How long streams may go on after the process was told to end.", least=0

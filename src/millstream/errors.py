@@ -46,14 +46,17 @@ class ControllerError(MillstreamError):
 
 
 class WrongItem(ControllerError, TypeError):
-    """A stream yielded an item that its codec cannot carry."""
+    """A stream yielded an item that its codec cannot carry; `row` is its number if the codec counts them."""
 
-    def __init__(self, *, action: str, codec: str, item: object, expected: str) -> None:
+    def __init__(
+        self, *, action: str, codec: str, item: object, expected: str, row: int | None = None
+    ) -> None:
         super().__init__(action, codec, type(item), expected)
         self.action = action
         self.codec = codec
         self.item_type = type(item)
         self.expected = expected
+        self.row = row
 
     def __str__(self) -> str:
         found = f"{self.item_type.__module__}.{self.item_type.__qualname__}".removeprefix("builtins.")

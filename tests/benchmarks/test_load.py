@@ -68,6 +68,15 @@ def test_a_crowd_that_is_served_has_finished_beside_its_tickers(generator: list[
 
 
 @pytest.mark.wire
+def test_what_delays_the_tickers_while_a_crowd_comes_is_not_counted_for_the_calm(
+    generator: list[str], url: str
+) -> None:
+    ticking = (f"--ticker={url}/lines/100000", "--tickers=3", "--tick=0.01")
+    assert send(generator, f"{url}/lines/5", *ticking)["calm"] == []  # over before it is calm
+    assert len(send(generator, f"{url}/lines/100", "--items=100", *ticking)["calm"]) == 2
+
+
+@pytest.mark.wire
 @pytest.mark.parametrize(
     ("path", "failure"),
     [

@@ -12,6 +12,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PEERS = {
     "items": ("Millstream", "bare ASGI", "Starlette", "FastAPI", "Flask", "TurboGears2", "Go net/http"),
     "exports": ("Millstream", "FastAPI", "Flask", "Django", "TurboGears2"),
+    "rows": ("PostgreSQL 18 | csv | FastAPI, row by row", "SQLite | ndjson | FastAPI, row by row"),
     "scale": ("Millstream", "Starlette", "FastAPI", "Flask", "TurboGears2", "Go net/http"),
 }
 

@@ -21,6 +21,7 @@ import pytest
 
 SHOP = """
 import os
+import time
 from millstream import Event, Millstream, TGController, expose, stream
 
 class RootController(TGController):
@@ -39,6 +40,11 @@ class RootController(TGController):
             yield Event("on")
             await stream.sleep(0.05)
         yield Event("off")
+
+    @expose("ndjson")
+    def blocks(self):
+        yield {"id": 1}
+        time.sleep(600)
 
     @expose("ndjson")
     def breaks(self):
@@ -163,6 +169,7 @@ def serving(*arguments: str) -> Iterator[Serving]:
         (["serve", "shop:aap"], "the module shop has no aap, which the target names"),
         (["serve", "shop:app", "--port", "65536"], "the port is 65536: it must be .*"),
         (["serve", "shop:app", "--port", "http"], "the option --port is 'http': it must be a whole number"),
+        (["serve", "shop:app", "--workers", "2", "--reload"], "--reload serves in one process: leave .*"),
         (["serve", "shop:app", "--log-level", "loud"], "the log level is 'loud': .* --log-level.*"),
         (["routes", "shop:nowhere"], "the module shop has no nowhere, which the target names"),
         (["demo", "--port", "-1"], "the port is -1: it must be .*"),
@@ -279,6 +286,28 @@ def test_an_endless_stream_is_told_of_sigterm_at_once() -> None:
         server.wait()
     assert b"data: off\n" in rest
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(("drain", "signals"), [("0.1", 1), ("600", 2)], ids=["once", "twice"])
+def test_a_thread_that_blocks_does_not_keep_the_process(
+    shop: Path, number: signal.Signals, drain: str, signals: int
+) -> None:
+    limits = f"drain_timeout = {drain}\nclose_timeout = 0.2\n"
+    (shop / "app.ini").write_text((shop / "app.ini").read_text("utf-8") + limits, "utf-8")
+    with (
+        serving("app.ini") as server,
+        urllib.request.urlopen(f"{server.url}/blocks", timeout=PATIENCE) as reply,  # noqa: S310  http
+    ):
+        assert reply.readline() == b'{"id":1}\n'
+        for _ in range(signals):
+            server.process.send_signal(number)
+            server.wait_for("INFO|ERROR")  # it writes something at each: they are not one to it
+            time.sleep(0.2)
+        status, log = server.wait()
+    assert status == -number
+    assert "given up with the process: 1" in log
+    assert "lifespan" not in log
 
 
 def test_a_body_that_breaks_is_logged_once_and_not_as_the_servers_error() -> None:

@@ -103,6 +103,13 @@ def test_rows_that_wait_leave_when_they_pause(patient: None) -> None:
     assert encoder.flush() == b""
 
 
+@pytest.mark.parametrize("columns", [(), (Column("a", int),)])
+def test_a_pause_before_the_first_row_settles_nothing(columns: tuple[Column, ...]) -> None:
+    encoder = codec(*columns)
+    assert encoder.flush() == b""
+    assert read(encoder.item({"a": 1}) + encoder.tail()) == [{"a": 1}]
+
+
 def test_rows_that_come_slowly_leave_with_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recordbatches, "LATENCY", 0.0)
     encoder = codec(Column("a", int))

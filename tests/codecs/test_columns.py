@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.codecs.columns import csv_cell, lines_of_batches, transposed
+from millstream.codecs.columns import csv_cell, csv_cells, lines_of_batches, texts_of, transposed
 from millstream.protocol.dialects import Transposed
 
 
@@ -39,3 +39,20 @@ def test_a_moment_is_read_back(moment: datetime | time) -> None:
         written = f"{whole}.{rest.partition('+')[0]:0<6}" + ("+00:00" if "+" in rest else "")
     assert digits or not point
     assert type(moment).fromisoformat(written) == moment
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@given(
+    column=st.lists(
+        st.none()
+        | st.text('a,;\t"\r\n')
+        | st.integers()
+        | st.floats()
+        | st.datetimes()
+        | st.booleans()
+        | st.decimals()
+    )
+)
+def test_the_texts_of_a_column_are_those_in_its_lines(delimiter: str, column: list[Any]) -> None:
+    lines = [lines_of_batches(2, delimiter, None)([(value, 0)]) for value in column]
+    assert [f"{text}{delimiter}0\r\n" for text in texts_of(delimiter)(csv_cells(column))] == lines

@@ -226,3 +226,11 @@ def test_what_was_written_gets_its_header_once() -> None:
     codec = Csv(action="a", charset="utf-8")
     codec.dialect((Column("a"), Column("b")))
     assert codec.framed(b"") + codec.framed(b"1,2\r\n") == b"a,b\r\n1,2\r\n"
+
+
+def test_its_dialect_writes_cells_as_the_codec_does() -> None:
+    dialect = Csv(action="a", charset="utf-8", delimiter=";").dialect((Column("a"), Column("b")))
+    assert dialect is not None
+    assert dialect.cells is not None
+    assert dialect.cells([None, True, "a;b", 1.5]) == ["", "true", '"a;b"', "1.5"]
+    assert dialect.cells([object()]) is None

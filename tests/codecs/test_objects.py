@@ -4,9 +4,10 @@ import collections
 import json
 from typing import Any, ClassVar, NamedTuple
 
+import msgspec
 import pytest
 
-from millstream.codecs.objects import ObjectCodec
+from millstream.codecs.objects import ObjectCodec, written_cells
 from millstream.errors import WrongItem
 
 
@@ -63,3 +64,12 @@ def test_what_contains_itself_is_refused() -> None:
     endless["a"] = endless
     with pytest.raises(WrongItem):
         encode(endless)
+
+
+def test_the_cells_of_a_column_are_json_each() -> None:
+    assert written_cells([1, None, "a,b", msgspec.Raw(b"1.10")]) == ["1", "null", '"a,b"', "1.10"]
+
+
+@pytest.mark.parametrize("cell", [object(), "\ud800", msgspec.Raw(b"[1,\n2]")])
+def test_a_column_with_a_cell_that_is_not_written_as_it_is_has_to_go_by_rows(cell: Any) -> None:
+    assert written_cells([1, cell]) is None

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from millstream.codecs.values import cell, json_bytes, last_words
+from millstream.codecs.values import cell, json_bytes, json_cells, last_words
 from millstream.protocol.events import Progress, Reason
 
 
@@ -229,3 +229,10 @@ def test_last_words_are_one_line_of_json_whatever_they_hold(
     said = last_words(words)
     assert b"\n" not in said
     assert json.loads(said) == expected
+
+
+@given(
+    st.lists(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()))
+)
+def test_the_cells_of_a_column_are_what_each_is_by_itself(column: list[Any]) -> None:
+    assert list(json_cells(column)) == [json_bytes(value).decode() for value in column]

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import tracemalloc
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from itertools import repeat
@@ -19,11 +19,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millstream.codecs.arrow import Arrow
+from millstream.codecs.base import Codec
 from millstream.codecs.bodies import BLOCK
 from millstream.codecs.csv import Csv
+from millstream.codecs.json import Json
 from millstream.codecs.ndjson import Ndjson
+from millstream.codecs.parquet import Parquet
+from millstream.codecs.xlsx import Xlsx
+from millstream.codecs.xml import Xml
 from millstream.codecs.zip import Member, Zip, safe_name
 from millstream.errors import ConfigurationError, WrongItem
+from millstream.protocol.columns import Column
 from millstream.testing.contracts import check_codec
 
 THEN = datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC)
@@ -53,6 +60,45 @@ def test_zip_keeps_the_contract() -> None:
         read=lambda body: list(contents(body).items()),
         expected=[("a.txt", b"one"), ("b/ü.txt", b"two!")],
     )
+
+
+class Query:
+    """Rows that can be had in batches, as those of a query."""
+
+    def __init__(self, *batches: list[tuple[Any, ...]]) -> None:
+        self.columns: tuple[Column, ...] = ()
+        self.said: list[tuple[int, int]] = []
+        self._batches = batches
+
+    def batches(self) -> Generator[Sequence[Sequence[Any]], None, None]:
+        self.columns = (Column("a", int), Column("b", str))
+        yield from self._batches
+
+    def took(self, rows: int, size: int) -> None:
+        self.said.append((rows, size))
+
+    def close(self) -> None:
+        raise AssertionError("the batches are closed by whoever pulls them")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise AssertionError("one by one they would be slow, and no rows would have no columns")
+
+
+@pytest.mark.parametrize("codec", [Csv, Ndjson, Json, Xml, Xlsx, Arrow, Parquet])
+def test_the_rows_of_a_query_are_encoded_in_batches(codec: type[Codec]) -> None:
+    query = Query([(1, "x")], [(2, "y"), (3, "z")])
+    archive = contents(write([Member("a", query, codec=codec, modified=THEN)]))
+    alone = codec(action="Root.archive", charset="utf-8")
+    opening = alone.head()
+    encode = alone.rows((Column("a", int), Column("b", str)))
+    wanted = opening + encode([(1, "x")]) + encode([(2, "y"), (3, "z")]) + alone.tail()
+    assert archive["a"] == wanted
+    assert [rows for rows, size in query.said] == ([1, 3] if codec in {Xlsx, Parquet} else [1, 2])
+
+
+def test_a_query_without_rows_still_names_its_columns() -> None:
+    archive = contents(write([Member("a.csv", Query([]), codec=Csv)]))
+    assert archive == {"a.csv": b"a,b\r\n"}
 
 
 CHUNK = (

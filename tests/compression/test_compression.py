@@ -96,7 +96,7 @@ def test_a_body_that_could_have_been_compressed_varies(head: Head, accept_encodi
         head_of("application/zip"),
         head_of(None),
         head_of(content_encoding="br"),
-        head_of(status=206, content_range="bytes 0-99/1000"),
+        head_of("image/png", status=206, content_range="bytes 0-99/1000"),
         head_of(status=204),
         head_of(status=304),
     ],
@@ -105,6 +105,14 @@ def test_what_is_never_compressed_passes_untouched(head: Head) -> None:
     before = dict(head.headers)
     assert coded(head, "gzip, zstd") is None
     assert dict(head.headers) == before
+
+
+def test_a_part_is_as_it_is_and_says_that_the_whole_would_not_be() -> None:
+    """RFC 9110 §15.3.7: it has the `Vary` that its 200 would have."""
+    head = head_of(status=206, content_range="bytes 0-99/1000")
+    assert coded(head, "gzip, zstd") is None
+    assert head.headers["vary"] == "Accept-Encoding"
+    assert "content-encoding" not in head.headers
 
 
 def test_a_client_that_refuses_the_plain_body_gets_even_a_picture_coded() -> None:

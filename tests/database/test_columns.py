@@ -10,6 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -36,6 +38,7 @@ from sqlalchemy import (
 )
 
 from millstream.database import Database
+from millstream.database.columns import digits_of, scale_of
 from millstream.protocol.columns import Column
 
 
@@ -138,3 +141,29 @@ def test_a_type_that_converts_has_the_last_word(
 def test_the_name_of_a_column_is_plain_text(sqlite: str, make_database: Callable[..., Database]) -> None:
     found = column_of(make_database(sqlite), select(func.count().label("x")))
     assert type(found.name) is str
+
+
+@pytest.mark.parametrize(
+    ("type_", "scale"),
+    [
+        (Numeric(12, 2), 2),
+        (Numeric(12, 0), 0),
+        (Numeric(20, 7), None),
+        (Numeric(), None),
+        (Numeric(asdecimal=False), None),
+        (Integer(), None),
+    ],
+    ids=repr,
+)
+def test_digits_are_had_where_a_decimal_has_no_exponent(type_: Any, scale: int | None) -> None:
+    assert scale_of(type_) == scale
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False)), st.integers(0, 6))
+def test_digits_are_those_of_the_decimals(column: list[float], scale: int) -> None:
+    assert digits_of(scale)(column) == [str(Decimal(f"{value:.{scale}f}")) for value in column]
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("-inf"), "text"])
+def test_a_column_of_more_than_numbers_has_no_digits(value: Any) -> None:
+    assert digits_of(2)([1.5, value]) is None

@@ -205,6 +205,13 @@ def test_a_format_is_measured_while_it_comes(downloads: Any, compressed: bool, c
     assert find(downloads, "#csv path").get_attribute("d").startswith("M0 39L")
 
 
+def test_a_format_that_was_broken_off_says_so_and_has_no_weight(downloads: Any) -> None:
+    downloads.execute_script("window.fetch = () => Promise.reject(new Error('the server is gone'))")
+    find(downloads, "#csv button").click()
+    wait_text(downloads, "#csv .state", "broken off: the server is gone")
+    assert find(downloads, "#csv .wire").text == "–"  # noqa: RUF001  as the page has it before
+
+
 def test_all_formats_come_one_after_another(downloads: Any) -> None:
     find(downloads, "#downloads .all").click()
     rows = downloads.find_elements("css selector", ".formats li")

@@ -31,6 +31,7 @@ class Wire:
         self.head: Head | None = None
         self.writes: list[bytes] = []
         self.ended = False
+        self.looks = 0
         self.error: BaseException | None = None  # raised by the next write
         self.on_gone: Callable[[], None] | None = None
         self.busy = asyncio.Event()  # a write waits for the client
@@ -92,6 +93,9 @@ class Wire:
 
     def watch(self, on_gone: Callable[[], None], /) -> None:
         self.on_gone = on_gone
+
+    def look(self) -> None:
+        self.looks += 1
 
     def unwatch(self) -> None:
         self.on_gone = None

@@ -10,7 +10,7 @@ import pytest
 from tests.engine.conftest import instantly
 
 from millstream.config import Settings
-from millstream.engine.deadlines import AGAIN, Deadlines
+from millstream.engine.deadlines import AGAIN, MOST_UNSEEN, Deadlines
 from millstream.protocol.events import Reason
 
 UNLIMITED = {
@@ -33,6 +33,7 @@ class Timeline:
         self.head_sent = True
         self.refuses = False
         self.asked: list[tuple[str, float]] = []
+        self.looks: list[float] = []
         self.changed = asyncio.Event()
 
     @property
@@ -42,6 +43,9 @@ class Timeline:
     def note(self, what: str) -> None:
         self.asked.append((what, self.now))
         self.changed.set()
+
+    def look(self) -> None:
+        self.looks.append(self.now)
 
     def send_head_now(self) -> None:
         self.note("head")
@@ -81,6 +85,13 @@ async def test_without_limits_nothing_is_ever_asked() -> None:
     async with limited() as timeline:
         await asyncio.sleep(10**6)
     assert timeline.asked == []
+
+
+@instantly
+async def test_a_client_of_whose_leaving_nobody_tells_is_looked_for_now_and_then() -> None:
+    async with limited() as timeline:
+        await asyncio.sleep(MOST_UNSEEN * 3 + 1)
+    assert timeline.looks == [MOST_UNSEEN, MOST_UNSEEN * 2, MOST_UNSEEN * 3]
 
 
 @instantly

@@ -70,7 +70,7 @@ async def test_on_end_is_a_decorator() -> None:
     def callback(*_: Any) -> None: ...
 
     assert handle.on_end(callback) is callback
-    assert scope.stream.callbacks == [callback]
+    assert scope.stream.callbacks == (callback,)
 
 
 # Sleeping

@@ -320,7 +320,7 @@ def test_what_must_not_suspend_is_found_out_when_it_does() -> None:
 
 async def told(*callbacks: Callable[..., Any]) -> Scope:
     scope = await opened()
-    scope.stream.callbacks.extend(callbacks)
+    scope.stream.callbacks = callbacks
     scope.stream.tell(Event.BROKE)
     return scope
 
@@ -359,7 +359,7 @@ async def test_a_callback_that_fails_is_logged_and_the_others_are_told(
 async def test_units_close_in_reverse_after_everybody_was_told() -> None:
     log: list[str] = []
     scope = await opened(Unit("a", log), AsyncUnit("b", log))
-    scope.stream.callbacks.append(lambda *_: log.append("told"))
+    scope.stream.callbacks = (lambda *_: log.append("told"),)
     await scope.close()
     assert log == ["told", "b.close", "a.close"]
 
@@ -374,7 +374,7 @@ async def test_units_close_although_the_request_is_cancelled_meanwhile() -> None
         reached.set()
         await asyncio.Event().wait()
 
-    scope.stream.callbacks.append(never)
+    scope.stream.callbacks = (never,)
     closing = asyncio.create_task(scope.close())
     await reached.wait()
     closing.cancel()
@@ -389,7 +389,7 @@ async def test_what_is_given_up_never_lacks_a_thread() -> None:
     lanes = Lanes(1)
     lane = lanes.borrow("another")
     scope = await opened(Unit("a", log), lanes=lanes)
-    scope.stream.callbacks.append(lambda *_: log.append("told"))
+    scope.stream.callbacks = (lambda *_: log.append("told"),)
     await scope.abort()
     await scope.close()
     assert log == ["a.abort", "told", "a.close"]

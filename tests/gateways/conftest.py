@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Any
 
 from starlette.types import Message
 
@@ -56,6 +57,29 @@ async def turns(count: int = 5) -> None:
 
 
 class PlainServer(Server):
-    """The same, known to wait for plain futures only: its `receive` is listened to without a task."""
+    """The same as uvicorn does it: `receive` waits for an event that is set with whatever is new."""
 
     __module__ = "uvicorn.protocols.http.httptools_impl"
+
+    def __init__(self, *messages: Message) -> None:
+        self.message_event: Any = asyncio.Event()
+        super().__init__()
+        self.give(*messages)
+
+    def give(self, *messages: Message) -> None:
+        self.messages.extend(messages)
+        if messages:
+            self.message_event.set()
+
+    async def receive(self) -> Message:
+        assert not self.readers, "two readers at once"
+        self.readers += 1
+        try:
+            await self.message_event.wait()
+            self.given += 1
+            message = self.messages.popleft()
+            if not self.messages:
+                self.message_event.clear()
+            return message
+        finally:
+            self.readers -= 1

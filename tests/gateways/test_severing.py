@@ -147,6 +147,14 @@ async def test_a_stream_of_http_2_is_not_worth_its_connection() -> None:
         assert not exchange.writer.transport.is_closing()
 
 
+@pytest.mark.parametrize("claimed", ["0.9", "1.0", "2.0"])
+async def test_a_client_that_claims_another_version_is_not_spared(claimed: str) -> None:
+    async with stalled() as exchange:
+        scope = {**exchange.scope, "http_version": claimed}
+        Severing().sever(scope, Cycle(exchange.writer.transport).send)
+        assert await exchange.reset()
+
+
 async def test_only_what_looks_like_a_transport_is_taken_for_one() -> None:
     assert transport_of(unknown_send) is None
     assert transport_of(Cycle(None).send) is None

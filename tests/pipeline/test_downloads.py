@@ -51,6 +51,9 @@ def called(
         ("{ext}-{name}", "csv-all"),
         ("flights-{day}.csv", "flights.csv"),
         ("{day}", "download"),
+        ("{day}.csv", "download.csv"),
+        ("{day}-{day}.csv", "download.csv"),
+        (".{month}.csv", "7.csv"),
     ],
 )
 def test_a_name_holds_the_arguments_of_the_call(name: str, saved: str) -> None:

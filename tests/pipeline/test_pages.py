@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 from millstream.engine.source import AsyncSource, SyncSource
 from millstream.errors import ConfigurationError
 from millstream.pipeline.pages import Flow, flow_of, page_source
+from millstream.protocol.columns import Column
 from millstream.web.templates import Templates
 
 PAGE = "<h1>{{ title }}</h1>{% for row in rows %}<p>{{ row }}</p>{% endfor %}{{ after }}"
@@ -61,6 +62,33 @@ def async_page(templates: Templates, **values: Any) -> AsyncSource:
 @pytest.mark.parametrize("value", ["text", 1, None, [1], (1,), {1}, {"a": iter(())}, range(3), b"x"])
 def test_a_page_of_plain_values_does_not_stream(value: object) -> None:
     assert flow_of({"value": value}) is None
+
+
+class QueryRows:
+    """The rows of a query, which can be had one by one as well."""
+
+    def __init__(self) -> None:
+        self.columns: tuple[Column, ...] = ()
+        self.is_closed = False
+
+    def __iter__(self) -> Iterator[object]:
+        yield from (1, 2)
+
+    def batches(self) -> Generator[Sequence[Sequence[Any]], None, None]:
+        raise NotImplementedError("a template asks for single rows")
+
+    def took(self, rows: int, size: int) -> None: ...
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_the_rows_of_a_query_are_a_stream(templates: Templates) -> None:
+    query = QueryRows()
+    page = sync_page(templates, rows=query)
+    assert b"<p>1</p><p>2</p>" in b"".join(page.iterator)
+    page.close()
+    assert query.is_closed
 
 
 @pytest.mark.parametrize("value", [iter([1]), (n for n in [1]), map(str, [1]), Rows().aio()])

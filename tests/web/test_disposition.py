@@ -26,6 +26,8 @@ from millstream.web.disposition import LONGEST, attachment, safe_name
         ("\udc80.csv", "_.csv"),
         ("NUL", "_NUL"),
         ("con.tar.gz", "_con.tar.gz"),
+        ("com\xb9.csv", "_com\xb9.csv"),
+        ("CONIN$", "_CONIN$"),
         ("a. .csv", "a.csv"),
         ("", "download"),
         ("...", "download"),
@@ -64,6 +66,10 @@ def test_no_name_is_a_path_or_hidden_or_empty(wanted: str) -> None:
         (
             "a\uff0fb\uff02.csv",
             "attachment; filename=\"a_b_.csv\"; filename*=UTF-8''a%EF%BC%8Fb%EF%BC%82.csv",
+        ),
+        (
+            "\uff23\uff2f\uff2e.csv",
+            "attachment; filename=\"_CON.csv\"; filename*=UTF-8''%EF%BC%A3%EF%BC%AF%EF%BC%AE.csv",
         ),
     ],
 )

@@ -360,7 +360,7 @@ async def test_lines_are_of_the_bodys_charset() -> None:
 async def test_what_was_parsed_may_turn_out_to_be_too_long_for_the_action(limit: int | None) -> None:
     request = posted(FORM, b"a=", b"123")
     await request.read_params(limit)
-    request.limit_body(5)
+    request.limit_body(5, None)
     with pytest.raises(HTTPError, match="longer than the 4 bytes") as refused:
-        request.limit_body(4)
+        request.limit_body(4, None)
     assert refused.value.status == 413

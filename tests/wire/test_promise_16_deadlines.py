@@ -205,6 +205,21 @@ def test_a_reader_that_never_reads_is_released_socket_and_all(
 
 
 @needs_proc
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+@pytest.mark.parametrize("claimed", ["0.9", "1.0", "2.0"])
+def test_a_reader_that_never_reads_is_released_whatever_version_it_claims(
+    http: str, claimed: str, kind: str, probe: Probe
+) -> None:
+    with (
+        serve(Millstream(Root()), http=http) as server,
+        connect(server.host, server.port, receive_buffer=4096) as wire,
+    ):
+        wire.send(f"/{kind}/flood", probe.headers, version=claimed)
+        assert probe.wait_ended().reason is Reason.STALLED
+        wait_released(server.port, wire.socket.getsockname()[1])
+
+
+@needs_proc
 def test_a_reader_that_never_reads_is_released_under_granian_too(kind: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     command = ["granian", "--interface", "asgi", "crowd:impatient"]
@@ -217,6 +232,19 @@ def test_a_reader_that_never_reads_is_released_under_granian_too(kind: str, tmp_
         assert server_sockets(server.port, port)
         wait_released(server.port, port)
         assert set(journal.read_text("utf-8").splitlines()) == {"closed flood", "ended stalled"}
+
+
+def test_a_slow_but_steady_reader_is_not_taken_for_one_that_has_stopped(
+    server: Server, kind: str, probe: Probe
+) -> None:
+    """The kernel would take megabytes ahead, and a write that has to wait would wait for all of them."""
+    with connect(server.host, server.port, timeout=PATIENCE, receive_buffer=16 * 1024) as wire:
+        assert wire.get(f"/{kind}/flood", probe.headers).status == 200
+        until = time.monotonic() + 6 * SHORT
+        while time.monotonic() < until:
+            assert wire.socket.recv(16 * 1024)
+            time.sleep(SHORT / 20)  # some 1.6 MB/s
+        assert probe.names.count("end") == 0
 
 
 def test_a_reader_that_reads_too_slowly_is_broken_off(server: Server, probe: Probe) -> None:

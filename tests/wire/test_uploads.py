@@ -50,6 +50,12 @@ class Sync(TGController):
         for piece in request.stream():
             yield len(piece)
 
+    @expose("ndjson", stall_timeout=0.1)
+    def hurried(self) -> Iterator[int]:
+        watched()
+        for piece in request.stream():
+            yield len(piece)
+
     @expose("ndjson")
     def twice(self) -> Iterator[Any]:
         for _ in range(2):
@@ -95,6 +101,12 @@ class Async(TGController):
 
     @expose("ndjson", max_body=10)
     async def short(self) -> AsyncIterator[int]:
+        async for piece in request.stream():
+            yield len(piece)
+
+    @expose("ndjson", stall_timeout=0.1)
+    async def hurried(self) -> AsyncIterator[int]:
+        watched()
         async for piece in request.stream():
             yield len(piece)
 
@@ -251,6 +263,21 @@ def test_a_body_that_is_longer_than_its_action_takes_is_refused(
         begin(wire, f"/{kind}/short", probe)
         wire.send_raw(chunk(b"x" * 11))
     assert wire.read_head().status == 413
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(wire: WireClient, kind: str, probe: Probe) -> None:
+    begin(wire, f"/{kind}/hurried", probe)
+    assert wire.read_head().status == 408
+    assert probe.wait_ended().reason is Reason.FAILED
+
+
+def test_a_body_that_stops_coming_breaks_its_answer_off(wire: WireClient, kind: str, probe: Probe) -> None:
+    begin(wire, f"/{kind}/hurried", probe)
+    wire.send_raw(chunk(b"x"))
+    reply = wire.read_head()
+    assert reply.status == 200
+    with pytest.raises(BodyTruncated):
+        reply.rest()
 
 
 def test_blocking_the_loop_is_refused(wire: WireClient) -> None:

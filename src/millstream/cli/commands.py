@@ -46,7 +46,9 @@ Workers = Annotated[str | None, typer.Option(metavar="N", help="How many process
 LogLevel = Annotated[
     str | None, typer.Option(metavar="LEVEL", help=f"{', '.join(deployment.LOG_LEVELS)}. [dim](info)[/]")
 ]
-Reload = Annotated[bool, typer.Option("--reload", help="Start anew whenever a file here changes.")]
+Reload = Annotated[
+    bool, typer.Option("--reload", help="Serve in one process, anew whenever a file here changes.")
+]
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="Print the traceback of what the application's own code raised.")
 ]
@@ -95,6 +97,8 @@ def serve(
     """
     with _one_sentence(traceback=traceback):
         options = _options(host=host, port=port, workers=workers, log_level=log_level)
+        if reload and workers is not None:
+            raise ConfigurationError("--reload serves in one process: leave --workers away")
         decided = deployment.collect(target, options, os.environ)
         application = targets.load(decided)
         taken = serving.listen(decided.server)

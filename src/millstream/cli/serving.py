@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 import os
 import signal
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -20,7 +23,7 @@ from millstream.cli.deployment import Deployment, ServerOptions
 from millstream.config import Settings
 from millstream.errors import ConfigurationError
 
-BACKLOG: Final = 2048
+BACKLOG: Final = 4096  # what Linux grants: whoever comes when it is full tries again only after a second
 TARGET: Final = "_MILLSTREAM_TARGET"
 """The variable that tells worker processes what to serve; its name keeps out of the settings' way."""
 
@@ -28,6 +31,7 @@ RELOADING: Final = "_MILLSTREAM_RELOADING"
 """The variable that tells a worker process that it will be replaced whenever a file changes."""
 
 MARGIN: Final = 2.0  # seconds for the server's own part of a shutdown
+AT_LAST: Final = 0.5  # seconds for what uvicorn has cancelled
 RELOAD_TIMEOUT: Final = 0.5  # seconds: whoever edits a file does not want to wait for open streams
 
 
@@ -69,8 +73,8 @@ def address(taken: socket.socket) -> str:
 
 def run(application: Any, options: ServerOptions, taken: socket.socket) -> None:
     """Serve in this process until it is told to end."""
-    config = _config(application, options, settings_of(application))
-    server = uvicorn.Server(config)
+    settings = settings_of(application)
+    server = _Server(_config(application, options, settings), settings.close_timeout)
     try:
         server.run(sockets=[taken])
     except KeyboardInterrupt:
@@ -100,7 +104,61 @@ def run_reloading(deployment: Deployment, settings: Settings, taken: socket.sock
         reload_includes=["*.py", "*.ini", "*.html"],
         timeout_graceful_shutdown=math.ceil(RELOAD_TIMEOUT + MARGIN),
     )
-    ChangeReload(config, target=uvicorn.Server(config).run, sockets=[taken]).run()
+    server = _Server(config, settings.close_timeout)
+    ChangeReload(config, target=server.run, sockets=[taken]).run()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which does not wait for what cannot be interrupted: a thread that blocks.
+
+    Args:
+        config: uvicorn's.
+        close_timeout: seconds that requests which were interrupted may take to end.
+    """
+
+    def __init__(self, config: uvicorn.Config, close_timeout: float) -> None:
+        super().__init__(config)
+        self._close_timeout = close_timeout
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._heard: list[int] = []
+        self._wait_until = -math.inf  # for requests, after a second signal
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        again = sig in self._heard or (sig == signal.SIGINT and bool(self._heard))  # as `Ending` has it
+        self._heard.append(sig)
+        super().handle_exit(sig, frame)
+        if again and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._hurry)
+
+    def _hurry(self) -> None:
+        """A second signal, at which the application interrupts its streams, leaves them that long to end."""
+        loop = asyncio.get_running_loop()
+        self._wait_until = loop.time() + self._close_timeout
+        loop.call_at(self._wait_until, setattr, self, "force_exit", True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        patience = max(self._wait_until - asyncio.get_running_loop().time(), AT_LAST)
+        undone = set(self.server_state.tasks)
+        if undone:
+            _, undone = await asyncio.wait(undone, timeout=patience)
+        if self.force_exit:  # then uvicorn leaves this out
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.lifespan.shutdown(), self._close_timeout)
+        if undone and self._heard:
+            _give_up(len(undone), self._heard[0])
+
+
+def _give_up(undone: int, told: int) -> None:
+    """End as the signal ends those who do not listen: the interpreter would wait for the threads."""
+    _LOG.error("requests that did not end in time, and are given up with the process: %d", undone)
+    sys.stdout.flush()
+    signal.signal(told, signal.SIG_DFL)
+    signal.raise_signal(told)
 
 
 class _Workers(Multiprocess):
@@ -158,6 +216,7 @@ def _config(application: Any, options: ServerOptions, settings: Settings, **more
     )
 
 
+_LOG: Final = logging.getLogger("millstream")
 _WORKER: Final = "millstream.cli.worker:application"
 
 _LOGS_ACCESS: Final = frozenset({"info", "debug", "trace"})

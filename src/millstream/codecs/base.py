@@ -130,10 +130,10 @@ class Codec(ABC):
         """
         return self.head() + self.item(item) + self.tail()
 
-    def refusal(self, item: object, why: object = None) -> WrongItem:
+    def refusal(self, item: object, why: object = None, *, row: int | None = None) -> WrongItem:
         """Build the error about an item this codec cannot carry."""
         expected = self.takes if why is None else f"{self.takes}; this one cannot be written: {why}"
-        return WrongItem(action=self.action, codec=self.name, item=item, expected=expected)
+        return WrongItem(action=self.action, codec=self.name, item=item, expected=expected, row=row)
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:

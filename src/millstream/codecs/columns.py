@@ -37,7 +37,7 @@ def lines_of_batches(width: int, delimiter: str, guard: Guard | None) -> Lines:
     write = _joined(delimiter) if joins else _written(delimiter)
 
     def lines(batch: Sequence[Sequence[Any]]) -> str:
-        columns = [_cells_of(column) for column in transposed(batch)]
+        columns = [csv_cells(column) for column in transposed(batch)]
         if guard is not None:
             columns = [[guard(each) for each in column] for column in columns]
         return write(columns) if columns else ""
@@ -57,6 +57,23 @@ def csv_cell(value: Any) -> Cell:
     return _as_in_sql(str(found)) if isinstance(value, datetime | time) else found
 
 
+def csv_cells(column: Sequence[Any]) -> Sequence[Cell]:
+    """Turn a column into cells, as `csv_cell` makes each.
+
+    Raises:
+        TypeError: as `cell`.
+        ValueError: as `cell`.
+        RecursionError: as `cell`.
+    """
+    kinds = set(map(type, column))
+    if not any(issubclass(kind, datetime | time) for kind in kinds):
+        return cells_of(column)
+    if not kinds <= _MOMENTS:
+        return [csv_cell(value) for value in column]
+    texts = msgspec.to_builtins(column)  # one call for all of them, and no text has a line feed
+    return _as_in_sql("\n".join([text or "" for text in texts])).split("\n")
+
+
 def transposed(batch: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     """The columns of a batch, in half the time of `zip(*batch)`.
 
@@ -72,23 +89,14 @@ def transposed(batch: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     return [flat[at::width] for at in range(width)]
 
 
-def _cells_of(column: Sequence[Any]) -> Sequence[Cell]:
-    kinds = set(map(type, column))
-    if not any(issubclass(kind, datetime | time) for kind in kinds):
-        return cells_of(column)
-    if not kinds <= _MOMENTS:
-        return [csv_cell(value) for value in column]
-    texts = msgspec.to_builtins(column)  # one call for all of them, and no text has a line feed
-    return _as_in_sql("\n".join([text or "" for text in texts])).split("\n")
-
-
 def _as_in_sql(texts: str) -> str:
     """Moments in ISO 8601 as SQL writes them; zeros at the end of a fraction say nothing."""
     texts = texts.replace("T", " ").replace("Z", "+00:00")
     return _ZEROS.sub("", texts) if "." in texts else texts
 
 
-def _joined(delimiter: str) -> Callable[[Sequence[Sequence[Cell]]], str]:
+def texts_of(delimiter: str) -> Callable[[Sequence[Cell]], Sequence[str]]:
+    """Choose how the cells of a column become text, quoted where they have to be."""
     has_to_be_quoted = re.compile(f'["\r\n{re.escape(delimiter)}]').search
 
     def quoted(text: str) -> str:
@@ -103,6 +111,12 @@ def _joined(delimiter: str) -> Callable[[Sequence[Sequence[Cell]]], str]:
         else:
             found = ["" if cell is None else str(cell) for cell in column]
         return list(map(quoted, found)) if has_to_be_quoted("".join(found)) else found
+
+    return texts
+
+
+def _joined(delimiter: str) -> Callable[[Sequence[Sequence[Cell]]], str]:
+    texts = texts_of(delimiter)
 
     def write(columns: Sequence[Sequence[Cell]]) -> str:
         table = zip(*map(texts, columns), strict=True)

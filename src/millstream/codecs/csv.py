@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 
 from millstream.codecs.base import Codec, text_encoder
-from millstream.codecs.columns import LINE_END, csv_cell, lines_of_batches
+from millstream.codecs.columns import LINE_END, csv_cell, csv_cells, lines_of_batches, texts_of
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.rows import Readers, checked_fields
 from millstream.codecs.values import AS_IT_IS, Cell
@@ -141,7 +141,15 @@ class Csv(Codec):
         if not self._is_plain or not fits or len(names) == 1:
             return None
         self._names = names
-        return CsvDialect(self._delimiter)
+        texts = texts_of(self._delimiter)
+
+        def cells(column: Sequence[Any]) -> Sequence[str] | None:
+            try:
+                return texts(csv_cells(column))
+            except UNWRITABLE:
+                return None
+
+        return CsvDialect(self._delimiter, cells)
 
     def framed(self, written: bytes, /) -> bytes:
         """The header row goes before the first lines, or stands alone."""

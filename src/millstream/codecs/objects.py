@@ -10,7 +10,7 @@ import msgspec
 
 from millstream.codecs.base import Codec
 from millstream.codecs.rows import Readers, checked_fields, row_maker
-from millstream.codecs.values import json_bytes, json_lines
+from millstream.codecs.values import json_bytes, json_cells, json_lines
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import Transposed
 
@@ -68,3 +68,12 @@ class ObjectCodec(Codec):
             return data if data.count(b"\n") == len(batch) else None
 
         return encode
+
+
+def written_cells(column: Sequence[Any]) -> Sequence[str] | None:
+    """See `Cells` of the dialects."""
+    try:
+        cells = json_cells(column)
+    except UNWRITABLE:
+        return None
+    return None if "\n" in "".join(cells) else cells  # white space of a `msgspec.Raw`

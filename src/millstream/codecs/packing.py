@@ -58,6 +58,11 @@ class Packer:
         return pa.schema([(column.name, s.type) for column, s in zip(self._columns, shapes, strict=True)])
 
     @property
+    def count(self) -> int:
+        """Rows that were ever taken, packed or not."""
+        return self._count + len(self._loose)
+
+    @property
     def needs_sample(self) -> bool:
         """Whether what is declared does not settle the schema."""
         return not all(map(is_settled, self._columns))

@@ -101,7 +101,9 @@ class RecordBatchCodec(TableCodec):
         Raises:
             WrongItem: when a row of it does not fit.
         """
-        packer = self._packing()
+        packer = self._packer
+        if packer is None:  # the first row may yet have to say what the columns are
+            return b""
         packer.pack()
         self._due = monotonic() + LATENCY if self.early else math.inf
         batches = packer.take()
@@ -118,6 +120,11 @@ class RecordBatchCodec(TableCodec):
         held = self.release()
         self._opened().close()
         return held + self.drained(last=True)
+
+    @property
+    def coming(self) -> int:
+        """As many rows as were packed or wait to be, and one."""
+        return 1 if self._packer is None else self._packer.count + 1
 
     def drained(self, *, last: bool = False) -> bytes:  # noqa: ARG002  not every format asks
         """What was written since the last time."""
@@ -147,7 +154,8 @@ class RecordBatchCodec(TableCodec):
 
     def misfit(self, cells: Cells, number: int, why: str) -> WrongItem:
         """The error about the row of this number, counted from 1."""
-        return self.refusal(dict(zip(self.names, cells, strict=False)), f"in row {number}, {why}")
+        row = dict(zip(self.names, cells, strict=False))
+        return self.refusal(row, f"in row {number}, {why}", row=number)
 
 
 def pyarrow_for(codec: str) -> Any:

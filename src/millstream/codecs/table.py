@@ -86,6 +86,11 @@ class TableCodec(Codec):
         """
         raise NotImplementedError
 
+    @property
+    def coming(self) -> int | None:
+        """The number of the row that is taken next, counted from 1; None where it is not counted here."""
+        return None
+
     def cells(self, item: Any) -> Cells:
         """The cells of one item.
 
@@ -97,8 +102,8 @@ class TableCodec(Codec):
             if pick is not None:
                 return pick(item)
         except UNREADABLE as error:
-            raise self.refusal(item, error) from error
-        raise self.refusal(item)
+            raise self.refusal(item, error, row=self.coming) from error
+        raise self.refusal(item, row=self.coming)
 
     def _picker(self, item: Any) -> Picker | None:
         """Find out how items of a type are read; the first item of all settles the columns.

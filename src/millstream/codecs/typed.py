@@ -88,7 +88,7 @@ def checked(
         except UNWRITABLE as misfit:
             fields = ", ".join(f"{column.name}: {_spelled(column.kind)}" for column in columns)
             expected = f"{row_type.__qualname__} rows ({fields}); row {row} does not fit: {misfit}"
-            raise WrongItem(action=action, codec=codec, item=item, expected=expected) from misfit
+            raise WrongItem(action=action, codec=codec, item=item, expected=expected, row=row) from misfit
         return encode(found)
 
     return encode_checked

@@ -61,6 +61,11 @@ class Xlsx(TableCodec):
         """As many items."""
         return b"".join([self._add(cells, cells) for cells in rows])
 
+    @property
+    def coming(self) -> int:
+        """As many rows as there are in the workbook, and one."""
+        return 1 if self._workbook is None else self._workbook.rows + 1
+
     def tail(self) -> bytes:
         """The rest, and the list of what is where."""
         return self._opened().close()
@@ -70,7 +75,7 @@ class Xlsx(TableCodec):
         try:
             return workbook.add(cells)
         except UNWRITABLE as error:
-            raise self.refusal(item, f"in row {workbook.rows + 1}, {error}") from error
+            raise self.refusal(item, f"in row {self.coming}, {error}", row=self.coming) from error
 
     def _opened(self) -> Workbook:
         if self._workbook is None:

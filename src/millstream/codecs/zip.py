@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from os import PathLike
@@ -32,6 +32,7 @@ from typing import Any, ClassVar, Final
 from millstream.codecs.base import Codec, text_encoder
 from millstream.codecs.bodies import IN_WORDS, Body, buffer_of, producer_of, slices, whole
 from millstream.errors import ConfigurationError
+from millstream.protocol.ports import RowBatches
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Member:
     Args:
         name: its path inside the archive. It is made harmless: no root, no drive, no `..`.
         body: what it consists of; files and generators are closed when they are done with.
-        codec: makes the bytes of it if the body yields objects instead: `Member("a.csv", rows, codec=Csv)`.
+        codec: makes the bytes of it if the body yields objects instead: `Member("a.csv", rows, codec=Csv)`;
+            the rows of a query are encoded in batches, and name their columns even where there are none.
         modified: its time; a file's own or the moment the archive was begun unless given. A time with a
             zone is written in UTC, because archives know no zones.
         compress: whether it is; leave out what is small enough by itself, such as pictures.
@@ -152,6 +154,11 @@ class _Entry:
         self._inner = (
             member.codec(action=archive.action, charset=archive.charset) if member.codec is not None else None
         )
+        if self._inner is not None and isinstance(member.body, RowBatches):
+            self._rows: _Rows | None = _Rows(member.body, self._inner)
+            self.producer: Iterable[Any] | AsyncIterable[Any] = member.body.batches()
+            return
+        self._rows = None
         producer = producer_of(member.body)
         if producer is None:
             raise archive.refusal(member, f"its body is {type(member.body).__qualname__}, not {IN_WORDS}")
@@ -175,6 +182,8 @@ class _Entry:
         return self._zip.take()
 
     def _buffer(self, chunk: Any) -> bytes | bytearray | memoryview:
+        if self._rows is not None:
+            return self._rows.encode(chunk)
         if self._inner is not None:
             return self._inner.item(chunk)
         try:
@@ -183,6 +192,26 @@ class _Entry:
             raise self._zip.refusal(chunk, error) from error
         if data is None:
             raise self._zip.refusal(chunk, f"the body of {self._member.name!r} yields str and bytes only")
+        return data
+
+
+class _Rows:
+    """The rows of a query, encoded many at once; even where there are none, their columns are known."""
+
+    def __init__(self, source: RowBatches, codec: Codec) -> None:
+        self._source = source
+        self._codec = codec
+        self._encode: Callable[[Sequence[Sequence[Any]]], bytes] | None = None
+        self._held = 0  # rows since something came of them
+
+    def encode(self, batch: Sequence[Sequence[Any]]) -> bytes:
+        if self._encode is None:  # the first one: now the columns are known
+            self._encode = self._codec.rows(self._source.columns)
+        data = self._encode(batch)
+        self._held += len(batch)
+        self._source.took(self._held, len(data))
+        if data:
+            self._held = 0
         return data
 
 

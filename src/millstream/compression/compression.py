@@ -36,6 +36,8 @@ class Compression:
 
     def _coded(self, accept_encoding: str | None, head: Head) -> ChunkTransform | None:
         if not may_be_coded(head):
+            if head.status == _PARTIAL and is_compressible(head.content_type):
+                _vary(head)
             return None
         gains = is_compressible(head.content_type)
         if gains:
@@ -95,6 +97,7 @@ def _describe(head: Head, coding: str) -> None:
         headers["etag"] = f"W/{etag}"
 
 
+_PARTIAL: Final = 206
 _ACCEPT_ENCODING: Final = "Accept-Encoding"
 _OF_THE_PLAIN_BODY: Final = (
     "content-length",

@@ -6,26 +6,20 @@ No object is made of a row, and cells are converted a column at a time: that hal
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, time
-from decimal import Decimal
 from itertools import chain
 from typing import Any, Final
 
-import msgspec
-from sqlalchemy import DECIMAL, NUMERIC, Dialect, Numeric
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.engine.processors import str_to_date, str_to_datetime, str_to_time
 from sqlalchemy.sql.base import Executable
-from sqlalchemy.types import TypeEngine
 
-from millstream.database.columns import types_of
+from millstream.database.columns import Convert, converters_of, types_of
 from millstream.protocol.dialects import Transposed
 
-Fetch = Callable[[int], Sequence[Sequence[Any]]]
-"""Reads so many rows; none when there are no more."""
+Rows = Sequence[Sequence[Any]]
+"""A batch."""
 
-Convert = Callable[[Sequence[Any]], list[Any]]
-"""Converts the cells of one column."""
+Fetch = Callable[[int], Rows]
+"""Reads so many rows; none when there are no more."""
 
 
 def fetching(statement: Executable, result: CursorResult[Any], *, digits: bool) -> Fetch:
@@ -40,18 +34,13 @@ def fetching(statement: Executable, result: CursorResult[Any], *, digits: bool) 
     types = types_of(statement, width)
     if types is None or result.dialect.name not in _PLAIN:
         return result.fetchmany
-    converters = {
-        at: convert
-        for at, type_ in enumerate(types)
-        if (convert := _converter(type_, result.dialect, result.cursor.description[at][1], digits=digits))
-    }
+    converters = converters_of(types, result, digits=digits)
     return _converted(result.cursor.fetchmany, width, converters) if converters else result.cursor.fetchmany
 
 
 def _converted(fetch: Fetch, width: int, converters: dict[int, Convert]) -> Fetch:
     def fetch_converted(size: int) -> Sequence[Sequence[Any]]:
-        cells = list(chain.from_iterable(fetch(size)))
-        columns = [cells[at::width] for at in range(width)]
+        columns = transposed(fetch(size), width)
         for at, convert in converters.items():
             columns[at] = convert(columns[at])
         return Transposed(columns)
@@ -59,59 +48,11 @@ def _converted(fetch: Fetch, width: int, converters: dict[int, Convert]) -> Fetc
     return fetch_converted
 
 
-def _converter(type_: TypeEngine[Any], dialect: Dialect, code: object, *, digits: bool) -> Convert | None:
-    process = type_.dialect_impl(dialect).result_processor(dialect, code)
-    if process is None:
-        return None
-    if digits and isinstance(type_, Numeric) and type(type_) in _NUMERICS and type_.asdecimal:
-        scale = next(each for each in (type_.decimal_return_scale, type_.scale, _SCALE) if each is not None)
-        if scale <= _FEW:
-            return _digits(scale)
-    return _mapped(process, _WITHOUT_NULL.get(process, process))
-
-
-def _mapped(process: Callable[[Any], Any], without_null: Callable[[Any], Any]) -> Convert:
-    def convert(column: Sequence[Any]) -> list[Any]:
-        try:
-            return list(map(without_null, column))
-        except TypeError:  # there is one
-            return list(map(process, column))
-
-    return convert
-
-
-def _digits(scale: int) -> Convert:
-    """The digits of floats, as many as SQLAlchemy gives to the Decimals it makes of them."""
-    form = f"%.{scale}f"
-
-    def one(value: Any) -> Any:
-        if value is None:
-            return None
-        written = form % value
-        return Decimal(written) if "n" in written else msgspec.Raw(written)
-
-    def convert(column: Sequence[Any]) -> list[Any]:
-        try:
-            written = (f"{form}\n" * len(column)) % tuple(column)
-        except TypeError:  # one is NULL, or no number
-            return list(map(one, column))
-        if "n" in written:  # "nan" or "inf"
-            return list(map(one, column))
-        return list(map(msgspec.Raw, written.splitlines()))
-
-    return convert
+def transposed(rows: Rows, width: int) -> list[Sequence[Any]]:
+    """The columns of rows of so many cells."""
+    cells = list(chain.from_iterable(rows))
+    return [cells[at::width] for at in range(width)]
 
 
 _PLAIN: Final = frozenset({"sqlite"})
 """Databases whose cursors SQLAlchemy reads only when it is asked to; of the others it may buffer rows."""
-
-_WITHOUT_NULL: Final[dict[Any, Callable[[Any], Any]]] = {
-    str_to_datetime: datetime.fromisoformat,
-    str_to_date: date.fromisoformat,
-    str_to_time: time.fromisoformat,
-}
-"""What these do with anything but None, at once."""
-
-_SCALE: Final = 10  # SQLAlchemy's own, for a Numeric that says nothing
-_FEW: Final = 6  # digits behind the point that a Decimal never has an exponent for
-_NUMERICS: Final = frozenset({Numeric, NUMERIC, DECIMAL})

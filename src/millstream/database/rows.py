@@ -1,15 +1,16 @@
 """Rows: a query as a source, with a cursor on the server and a connection of its own.
 
 A codec gets its own bytes where the database can write them (`exports`), else batches of plain tuples
-(`fetching`), of which it makes bytes at once. An author who iterates a source gets SQLAlchemy's rows. The
-connection is taken when the first is asked for and given back on every way out.
+(`fetching`), of which it makes bytes at once; after some of them SQLite may write the others (`weaving`). An
+author who iterates a source gets SQLAlchemy's rows. The connection is taken when the first is asked for and
+given back on every way out.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from sqlalchemy.engine import Connection, CursorResult, Row
@@ -17,8 +18,9 @@ from sqlalchemy.sql.base import Executable
 
 from millstream.database.columns import columns_of
 from millstream.database.exports import exportable
-from millstream.database.fetching import fetching
+from millstream.database.fetching import Fetch, Rows, fetching
 from millstream.database.translating import translated
+from millstream.database.weaving import Unusual, Weaver, weaver
 from millstream.errors import ControllerError
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import Dialect, JsonLines, Written
@@ -32,11 +34,8 @@ BATCH_BYTES: Final = 256 * 1024
 
 GROWTH: Final = 8
 
+_FEW: Final = 3  # batches for which it is not worth while to begin the query again
 _BLIND: Final = MOST_ROWS // 4  # rows of a batch while nobody tells how large they are
-
-
-Rows = Sequence[Sequence[Any]]
-"""A batch."""
 
 DialectOf = Callable[[tuple[Column, ...]], Dialect | None]
 """What is wanted, once the columns are known; see `WritesRows`."""
@@ -144,13 +143,40 @@ class RowSource:
             else:
                 yield from written
 
-    def _tuples(self, connection: Connection, dialect_of: DialectOf) -> Generator[Rows, None, None]:
+    def _tuples(self, connection: Connection, dialect_of: DialectOf) -> Generator[Rows | Written, None, None]:
         statement = self._statement
         with self._executed(connection) as result:
             self.columns = columns_of(statement, result)
-            digits = isinstance(dialect_of(self.columns), JsonLines)
+            dialect = dialect_of(self.columns)
+            fetch = fetching(statement, result, digits=isinstance(dialect, JsonLines))
+            passed = 0
             with translated(connection, str(statement)):
-                yield from self._fetched(fetching(statement, result, digits=digits))
+                for number, batch in enumerate(self._fetched(fetch), start=1):
+                    yield batch
+                    passed += len(batch)
+                    writer = weaver(statement, result, dialect) if number == _FEW else None
+                    if writer is not None and (yield from self._woven(fetch, writer, passed)):
+                        return
+
+    def _woven(self, fetch: Fetch, writer: Weaver, passed: int) -> Generator[Rows | Written, None, bool]:
+        """Have all further rows written, or as many as it goes; whether it were all."""
+        with writer.same_rows() as are_same:
+            if not are_same:
+                return False
+            last = fetch(self._size)
+            yield last
+            if not last:  # it had been at its end, where it held nothing any more
+                return True
+            passed += len(last)
+            written = 0
+            with suppress(Unusual), closing(writer.batches(passed, last, lambda: self._size)) as batches:
+                for batch in batches:
+                    yield batch
+                    written += batch.rows if isinstance(batch, Written) else len(batch)
+                return True
+            while written > 0:
+                written -= len(fetch(min(written, MOST_ROWS))) or written
+            return False
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

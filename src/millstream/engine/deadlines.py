@@ -20,6 +20,10 @@ AGAIN: Final = 1.0
 """Seconds until somebody who could not be interrupted (it settled) is looked at again."""
 
 
+MOST_UNSEEN: Final = 15.0
+"""Seconds until it is seen that a client has left of which the server does not tell."""
+
+
 class Timed(Protocol):
     """What the deadlines look at. Moments are the loop's time; `sending_since` is 0 between writes."""
 
@@ -29,6 +33,9 @@ class Timed(Protocol):
     sending_since: float
     sent_by: float  # when `min_rate` wants to see a write done: every byte before it has earned its time
     head_sent: bool
+
+    def look(self) -> None:
+        """See whether the client has left without anybody's telling."""
 
     def send_head_now(self) -> None:
         """The first item takes too long: let the head go without it."""
@@ -64,7 +71,7 @@ class Deadlines:
         self._stall_timeout = settings.stall_timeout or math.inf
         rate_timeout = RATE_GRACE + settings.high_water / settings.min_rate if settings.min_rate else math.inf
         # A write may begin right after a look, so look four times as often as one could be too slow.
-        self._look_every = min(self._stall_timeout, rate_timeout) / 4
+        self._look_every = min(self._stall_timeout / 4, rate_timeout / 4, MOST_UNSEEN)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._set()
@@ -81,6 +88,7 @@ class Deadlines:
             self._timer = self._loop.call_at(due, self._look)
 
     def _look(self) -> None:
+        self._stream.look()
         now = self._loop.time()
         over, stalled = self._over_due(), self._stall_due()
         if over <= now or stalled <= now:

@@ -85,7 +85,7 @@ class Delivery:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine runs in a task
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timers: tuple[asyncio.TimerHandle, ...] = ()
         self._side: asyncio.Task[None] | None = None  # a write that a deadline asked for
         self._cancels = 0  # cancellations of the task that are ours, and have to be taken back
         self._cancels_before = self._task.cancelling()
@@ -153,6 +153,7 @@ class Delivery:
             if self._side is not None:
                 self._side.cancel()
             self._outlet.unwatch()
+            del self._drive  # which flushes into this: nothing of a stream is left to the collector
             PACE.streams(-1)
 
     def last_words(self, problem: Mapping[str, Any]) -> bytes:
@@ -259,6 +260,10 @@ class Delivery:
 
     # What deadlines ask for
 
+    def look(self) -> None:
+        """See `Timed`."""
+        self._outlet.look()
+
     def send_head_now(self) -> None:
         """See `Timed`: the head leaves without its first item."""
         self._aside(self._head_alone())
@@ -305,7 +310,7 @@ class Delivery:
         most = self._settings.detached_lifetime or math.inf
         if min(policy, most) < math.inf:
             reason = Reason.CLIENT_GONE if policy <= most else Reason.TIMED_OUT
-            self._timers.append(self._loop.call_later(min(policy, most), stream.interrupt, reason))
+            self._call_later(min(policy, most), stream.interrupt, reason)
 
     def _cancel(self) -> None:
         """Wake the task wherever it waits; again after a while, for a cleanup that never ends."""
@@ -314,8 +319,11 @@ class Delivery:
         if asyncio.current_task(self._loop) is self._task:
             self._loop.call_soon(self._cancel)
             return
-        self._timers.append(self._loop.call_later(self._settings.close_timeout, self._cancel_once_more))
+        self._call_later(self._settings.close_timeout, self._cancel_once_more)
         self._cancel_once_more()
+
+    def _call_later(self, seconds: float, function: Callable[..., object], *args: object) -> None:
+        self._timers = (*self._timers, self._loop.call_later(seconds, function, *args))
 
     def _cancel_once_more(self) -> None:
         self._cancels += 1

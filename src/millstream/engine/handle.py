@@ -62,7 +62,7 @@ class Handle:
         return self._stream.statistics
 
     def on_end(self, callback: OnEnd) -> OnEnd:
-        self._stream.callbacks.append(callback)
+        self._stream.callbacks = (*self._stream.callbacks, callback)
         return callback
 
     def stop(self, stream_id: str = "", *, reason: Reason = Reason.STOPPED) -> bool:

@@ -58,7 +58,7 @@ class Stream:
         self.heard = False  # its synchronous producer knows, and cleans up: its sleeps are its own again
         self.on_interrupt: Callable[[], None] | None = None
         self.may_detach: Callable[[Stream], bool] = _always  # whether it may run on without its client
-        self.callbacks: list[OnEnd] = []
+        self.callbacks: tuple[OnEnd, ...] = ()
         self.progress: Progress | None = None
         self.items = self.bytes = 0
         self.started = time.perf_counter()
@@ -92,7 +92,7 @@ class Stream:
     def start_over(self) -> None:
         """The action is called once more; what it said of its stream the first time is forgotten."""
         self.tell(Event.REPEATED)
-        self.callbacks.clear()
+        self.callbacks = ()
         self.progress = None
 
     def interrupt(self, reason: Reason) -> bool:

@@ -212,9 +212,14 @@ class _Thread(threading.Thread):
     threads that wait for it: with thousands of them, starting one more would take the loop seconds.
     """
 
+    _hook: Any = None
+
     def __init__(self, target: Callable[[], None], name: str) -> None:
         super().__init__(target=target, name=name, daemon=True)
         self._started = _Started()
+        if _Thread._hook is None:
+            _Thread._hook = vars(self)["_invoke_excepthook"]
+        vars(self)["_invoke_excepthook"] = _Thread._hook  # the same for all, but half a kilobyte for each
 
 
 class _Started:

@@ -16,8 +16,8 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.types import Message, Receive, Scope, Send
 
 from millstream.errors import Truncated
-from millstream.gateways.listening import Listening, ended, listen
-from millstream.gateways.uvicorn import is_closing, is_plain
+from millstream.gateways.listening import Alarm, Listening, ended, listen
+from millstream.gateways.uvicorn import is_closing, is_plain, keep_little_unsent
 from millstream.protocol.ports import Head
 
 AHEAD: Final = 256 * 1024
@@ -88,7 +88,10 @@ class Connection:
         while not self._inbox:
             if self.gone:
                 return _GONE
-            await (self._hear() if self._on_gone is None else self._listened())
+            if self._listening is None or isinstance(self._listening, Alarm):
+                await self._hear()
+            else:
+                await self._listened()
         message = self._inbox.pop(0)
         self._ahead -= len(message.get("body", b""))
         return message
@@ -96,10 +99,16 @@ class Connection:
     def watch(self, on_gone: Callable[[], None], /) -> None:
         """See `Outlet.watch`."""
         self._on_gone = on_gone
+        keep_little_unsent(self._send)
         if self.gone:
             asyncio.get_running_loop().call_soon(self._tell_gone)
         elif not self._is_hearing:
             self._listen_on()
+
+    def look(self) -> None:
+        """See `Outlet.look`: of several requests in a pipeline uvicorn tells only the newest."""
+        if is_closing(self._send) and not self.body_ended:
+            self._found_gone()
 
     def unwatch(self) -> None:
         """See `Outlet.unwatch`."""
@@ -113,7 +122,7 @@ class Connection:
         """Receive one message in the reader's own task; a watch that begins meanwhile begins after it."""
         self._is_hearing = True
         try:
-            await self._be_alone()
+            await self.be_alone()
             self._take(await self._receive())
         finally:
             self._is_hearing = False
@@ -127,20 +136,26 @@ class Connection:
         await self._reader
 
     def _listen_on(self) -> None:
-        if self._listening is None or self._listening.done():
-            self._listening = listen(self._receive, self._listen())
+        if self.gone:
+            asyncio.get_running_loop().call_soon(self._tell_gone)
+        elif self._listening is None or self._listening.done():
+            self._listening = listen(self._receive, self)
 
-    async def _listen(self) -> None:
-        """Receive ahead of the body's reader, within bounds: the rest waits at the client."""
-        await self._be_alone()
-        while not self.gone and (self._ahead < AHEAD or self._body_came):
-            self._take(await self._receive())
-            self._tell_reader()
+    # As a `Hearer`
+
+    def wants(self) -> bool:
+        """Whether more is taken ahead of the body's reader, within bounds: the rest waits at the client."""
+        return not self.gone and (self._ahead < AHEAD or self._body_came)
+
+    def hear(self, message: Message) -> None:
+        """Take a message."""
+        self._take(message)
+        self._tell_reader()
         if self.gone:
             asyncio.get_running_loop().call_soon(self._tell_gone)
 
-    async def _be_alone(self) -> None:
-        """Wait until the listener that was given up has ended: the server is asked by one at a time."""
+    async def be_alone(self) -> None:
+        """Wait until the listener that was given up has ended."""
         if self._given_up is not None:
             await ended(self._given_up)
             self._given_up = None

@@ -1,22 +1,39 @@
 """Listening: how a `receive` that may wait for as long as its stream lives is waited for.
 
 A task for each is the ordinary way, and costs a stream as much memory as all that Millstream itself keeps for
-it. Where the server is known to wait for plain futures only, the coroutine is taken on by hand instead.
+it. uvicorn's `receive` waits for an event that tells whenever there is something new: an alarm in its place
+calls back instead, and nobody waits at all.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, cast
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
-from millstream.gateways.uvicorn import is_plain
+from millstream.gateways.uvicorn import request_of
+
+
+class Hearer(Protocol):
+    """Who is told what a server has to say."""
+
+    def wants(self) -> bool:
+        """Whether a message would be taken now."""
+        ...
+
+    def hear(self, message: Message) -> None:
+        """Take a message."""
+        ...
+
+    async def be_alone(self) -> None:
+        """Wait until whoever listened before has ended: a server is asked by one at a time."""
+        ...
 
 
 class Listening(Protocol):
-    """A coroutine under way, of which nobody wants to know anything."""
+    """Somebody who hears what a server has to say."""
 
     def cancel(self) -> object:
         """Give it up; it may take a turn of the loop to end."""
@@ -27,13 +44,13 @@ class Listening(Protocol):
         ...
 
 
-def listen(receive: Receive, listener: Coroutine[Any, Any, None]) -> Listening:
-    """Let a coroutine that waits for this `receive` run on its own."""
-    if is_plain(receive):
-        by_hand = ByHand(listener)
-        by_hand()
-        return by_hand
-    return asyncio.get_running_loop().create_task(listener)
+def listen(receive: Receive, hearer: Hearer) -> Listening:
+    """Hear all that is wanted of a server's messages."""
+    request = request_of(receive)
+    if request is None:
+        return asyncio.get_running_loop().create_task(_listen(receive, hearer))
+    alarm = request.message_event = Alarm(receive, hearer, is_set=request.message_event.is_set())
+    return alarm
 
 
 async def ended(listening: Listening) -> None:
@@ -42,39 +59,80 @@ async def ended(listening: Listening) -> None:
         await asyncio.wait({listening})
 
 
-class ByHand:
-    """A coroutine that is taken on by whatever it waits for.
+async def _listen(receive: Receive, hearer: Hearer) -> None:
+    await hearer.be_alone()
+    while hearer.wants():
+        hearer.hear(await receive())
 
-    What asks for the current task inside finds another's, or none: it must wait for futures only, without
-    time-outs and task groups.
+
+class Alarm:
+    """An event, as uvicorn uses one, that has what came received in a turn of its own.
+
+    Who waits for it goes first: then it is the reader of the body who receives.
     """
 
-    __slots__ = ("_coroutine",)
+    __slots__ = ("_hearer", "_is_set", "_loop", "_receive", "_waiter")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._coroutine: Coroutine[Any, Any, None] | None = coroutine
+    def __init__(self, receive: Receive, hearer: Hearer, *, is_set: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._receive = receive
+        self._hearer: Hearer | None = hearer
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_set = False
+        if is_set:
+            self.set()
 
-    def __call__(self, _: object = None) -> None:
-        """Take it on to where it waits next."""
-        if self._coroutine is None:
-            return
-        try:
-            future = self._coroutine.send(None)
-        except StopIteration:
-            self._coroutine = None
-        except BaseException:
-            self._coroutine = None
-            raise
-        else:
-            future._asyncio_future_blocking = False  # noqa: SLF001  how asyncio's own tasks take a future over
-            future.add_done_callback(self)
+    # As an event
+
+    def set(self) -> None:
+        """There is something new."""
+        self._is_set = True
+        if self._waiter is None:
+            self._loop.call_soon(self._ring)
+        elif not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def is_set(self) -> bool:
+        """Whether there is."""
+        return self._is_set
+
+    def clear(self) -> None:
+        """It was received."""
+        self._is_set = False
+
+    async def wait(self) -> Literal[True]:
+        """Wait until there is."""
+        if not self._is_set:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if self._is_set:  # whoever waited may have given up
+                    self._loop.call_soon(self._ring)
+        return True
+
+    # As a listener
+
+    def _ring(self) -> None:
+        while self._hearer is not None and self._is_set and self._waiter is None and self._hearer.wants():
+            self._hearer.hear(_at_once(cast("Coroutine[Any, Any, Message]", self._receive())))
 
     def cancel(self) -> None:
-        """Give it up, at once."""
-        coroutine, self._coroutine = self._coroutine, None
-        if coroutine is not None:
-            coroutine.close()
+        """Be no more than an event, from now on."""
+        self._hearer = None
 
     def done(self) -> bool:
-        """Whether it has ended."""
-        return self._coroutine is None
+        """Whether it is no more than that."""
+        return self._hearer is None
+
+
+def _at_once(receiving: Coroutine[Any, Any, Message]) -> Message:
+    """The message of a `receive` that has no reason to wait."""
+    try:
+        receiving.send(None)
+    except StopIteration as received:
+        message: Message = received.value
+        return message
+    receiving.close()
+    raise AssertionError("a server that has something new waited for more")

@@ -43,7 +43,7 @@ class Severing:
 
         An exchange of HTTP/2 shares its connection with others: there raising resets it alone.
         """
-        if not str(scope.get("http_version", "")).startswith("1"):
+        if scope.get("http_version") in _SHARED:
             return
         loop, transport = asyncio.get_running_loop(), transport_of(send)
         if transport is not None:
@@ -102,6 +102,10 @@ def _plain(host: str) -> str:
     """One spelling of an address."""
     return str(address_of(host) or host)
 
+
+_SHARED: Final = frozenset({"2", "3"})
+"""What servers call the versions whose exchanges share a connection. A request that only claims such a
+version, which uvicorn's parsers take from a client, is told by its digits: 2.0."""
 
 _AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)

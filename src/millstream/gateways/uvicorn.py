@@ -8,7 +8,9 @@ and the connection is found in another way.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+import socket
+from contextlib import suppress
+from typing import Any, Final, cast
 
 from starlette.types import Receive, Send
 
@@ -22,8 +24,14 @@ def transport_of(send: Send) -> asyncio.Transport | None:
 
 
 def is_plain(method: Receive | Send) -> bool:
-    """Whether this is uvicorn's own `receive` or `send`, and no middleware's: it waits for an `asyncio.Event`."""
+    """Whether this is uvicorn's own `receive` or `send`, and no middleware's: it waits for an event alone."""
     return type(getattr(method, "__self__", None)).__module__.startswith("uvicorn.protocols.http.")
+
+
+def request_of(receive: Receive) -> Any:
+    """The object of uvicorn's for one request, if this is its `receive` and waits for the event we know."""
+    request = getattr(receive, "__self__", None)
+    return request if is_plain(receive) and hasattr(request, "message_event") else None
 
 
 def is_closing(send: Send) -> bool:
@@ -31,3 +39,24 @@ def is_closing(send: Send) -> bool:
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     asked = getattr(transport, "is_closing", None)
     return bool(asked is not None and asked())
+
+
+def keep_little_unsent(send: Send) -> None:
+    """Have the kernel take no more than it may send soon, so that a write waits for its reader.
+
+    Else it takes some megabytes ahead: a write that has to wait then waits for all of them, and a slow but
+    steady reader looks like one that has stopped. What was sent and is on its way is not counted, so that
+    nothing is slower by it.
+    """
+    transport = transport_of(send)
+    taken = transport.get_extra_info("socket") if transport is not None else None
+    if _NOTSENT_LOWAT is not None and taken is not None and taken.family in _INTERNET:
+        with suppress(OSError, ValueError):  # it was closed meanwhile
+            taken.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT)
+
+
+UNSENT: Final = 128 * 1024
+"""Bytes that the kernel takes before they can be sent."""
+
+_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS have it
+_INTERNET: Final = frozenset({socket.AF_INET, socket.AF_INET6})

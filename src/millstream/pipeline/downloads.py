@@ -35,7 +35,7 @@ class Download:
         name = "".join(
             text + _written(bound.arguments.get(field or ""), how) for text, field, how in self.pieces
         )
-        return attachment(safe_name(_LOOSE_END.sub("", name)))
+        return attachment(safe_name(_NO_STEM.sub("download", _LOOSE_END.sub("", name))))
 
 
 def download_of(name: str, action: Action, extension: str, others: Collection[str]) -> Download:
@@ -95,3 +95,5 @@ _PARSER: Final = string.Formatter()
 EXTENSION: Final = "ext"
 _LOOSE_END: Final = re.compile(r"[-_ ]+(?=\.[^.]*$|$)")
 """What is left of "flights-{month}.csv" without a month."""
+_NO_STEM: Final = re.compile(r"^[ .]*(?=\.[^. ]+$)")
+"""What stands before the extension in "{name}.csv" without a name."""

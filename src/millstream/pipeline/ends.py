@@ -91,9 +91,12 @@ class Failure:
 
     def _where(self) -> dict[str, Any]:
         """Which row it was, for whoever has all those before it; what is wrong with it stays in the log."""
-        stream, sending = self.scope.stream, self.sending
-        is_row = isinstance(self.raised, WrongItem) and sending is not None and sending.counts_rows
-        return {"row": stream.items + 1} if is_row and not stream.interrupted else {}
+        raised, stream, sending = self.raised, self.scope.stream, self.sending
+        if not isinstance(raised, WrongItem) or sending is None or stream.interrupted:
+            return {}
+        if raised.row is not None:  # the codec has counted: of some formats more rows are held than have left
+            return {"row": raised.row}
+        return {"row": stream.items + 1} if sending.counts_rows else {}
 
     def _log(self) -> None:
         """Once a failure, where it is known; an end that somebody wanted is no failure."""

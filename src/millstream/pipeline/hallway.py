@@ -156,7 +156,7 @@ class Visit:
             else:
                 plan = plan.producing(durable)
         decided = chosen(match, plan, self._request)
-        self._request.limit_body(plan.settings.max_body)
+        self._request.limit_body(plan.settings.max_body, plan.settings.stall_timeout)
         self._scope.read_only = plan.settings.read_only or self._request.method == "HEAD"
         self._decided = decided
         self._more = plan.settings.attempts - 1

@@ -1,8 +1,8 @@
 """Pages whose rows come while they are sent: a template that iterates a stream is a stream of text itself.
 
-A page streams when a value its action returned is a generator, an iterator, an asynchronous iterable, or a
-query that a participant knows. Whatever the template has written leaves before it waits for the next row.
-Where the rows come asynchronously the template runs in the request's task, otherwise on its thread.
+A page streams when a value its action returned is a generator, an iterator, an asynchronous iterable, a query
+that a participant knows, or the rows of one. Whatever the template has written leaves before it waits for the
+next row. Where the rows come asynchronously the template runs in the request's task, otherwise on its thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from millstream.engine.source import AsyncSource, Source, SyncSource
 from millstream.pipeline.asking import adopted
-from millstream.protocol.ports import Participant
+from millstream.protocol.ports import Participant, RowBatches
 from millstream.web.templates import Templates
 
 
@@ -51,12 +51,14 @@ class Flow:
 def flow_of(values: Mapping[str, Any], participants: Sequence[Participant] = ()) -> Flow | None:
     """The values with their queries made iterable; None when nothing among them is a stream."""
     known = {name: adopted(value, participants) for name, value in values.items()}
-    producers = [
-        value
-        for name, value in known.items()
-        if isinstance(value, Iterator | AsyncIterable) or value is not values[name]
-    ]
+    producers = [value for name, value in known.items() if _is_stream(value) or value is not values[name]]
     return Flow(known, tuple(producers)) if producers else None
+
+
+def _is_stream(value: object) -> bool:
+    return isinstance(value, Iterator | AsyncIterable) or (
+        hasattr(value, "batches") and isinstance(value, RowBatches)
+    )
 
 
 def page_source(templates: Templates, name: str, flow: Flow, charset: str) -> Source:

@@ -192,6 +192,9 @@ class Recording:
     def watch(self, on_gone: Callable[[], None], /) -> None:
         """Nobody who could leave: leaving is the readers' affair."""
 
+    def look(self) -> None:
+        """See `Outlet.look`: a log does not leave."""
+
     def unwatch(self) -> None:
         """As `watch`."""
 

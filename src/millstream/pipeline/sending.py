@@ -198,7 +198,9 @@ class Sending:
             return head, None, (lambda _: changing, *self._compression)
         if part == NOTHING:
             passing_for(head, self._compression)  # the head has to be that of the body the client has
-        return part_head(head, part, file.size), part, ()
+        head = part_head(head, part, file.size)
+        passing_for(head, self._compression)  # which says by what the whole would differ (RFC 9110 §15.3.7)
+        return head, part, ()
 
     async def _foreign(self, response: Any) -> None:
         own = self._response.cookies_and_headers()

@@ -6,9 +6,15 @@ each other: the codec says which dialect it writes, and a source that can write 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, overload
+
+Cells = Callable[[Sequence[Any]], Sequence[str] | None]
+"""The cells of one column as the codec itself writes them into a line; None when it cannot write one.
+
+For a source that writes most columns by itself, but not all of them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,7 @@ class CsvDialect:
     """
 
     delimiter: str = ","
+    cells: Cells | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class JsonLines:
 
     end: bytes = b"\n"
     """What follows each object, also the last."""
+    cells: Cells | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -390,6 +390,10 @@ class Outlet(Protocol):
         """Call `on_gone` once, on the event loop, when the client leaves; at once if it has left."""
         ...
 
+    def look(self) -> None:
+        """See whether the client has left without anybody's telling; asked now and then."""
+        ...
+
     def unwatch(self) -> None:
         """Stop watching; `on_gone` is not called any more."""
         ...

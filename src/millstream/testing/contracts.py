@@ -49,6 +49,7 @@ def check_codec(
     codec.check_options(options)
     check = _CodecCheck(codec, options, charset, items)
     check.order()
+    check.pauses()
     check.last_words()
     check.refusal()
     if read is not None:
@@ -71,6 +72,21 @@ class _CodecCheck:
         for count in range(len(self._items) + 1):
             body, again = self._body(count), self._body(count)
             _require(body == again, f"two streams of the same {count} items differ: state is shared")
+
+    def pauses(self) -> None:
+        """A producer may pause at any time, also before its first item: nothing is held then, or lost."""
+        for count in range(len(self._items) + 1):
+            encoder = self._fresh()
+            flush = getattr(encoder, "flush", None)
+            if flush is None:
+                return
+            encoder.head()
+            _require(flush() == b"", "flush said something before there was an item")
+            for item in self._items[:count]:
+                encoder.item(item)
+                _require(type(flush()) is bytes, "flush must return bytes")
+                _require(flush() == b"", "flush said something when nothing was held")
+            encoder.tail()
 
     def last_words(self) -> None:
         """At any point `failed` and `goodbye` return bytes, for whatever they are given, and end nothing."""

@@ -22,8 +22,7 @@ def safe_name(wanted: str) -> str:
     if not dot:
         stem, extension = extension, ""
     stem = stem.rstrip(" .") or "download"
-    if stem.split(".")[0].strip().upper() in _DEVICES:
-        stem = f"_{stem}"
+    stem = _no_device(stem)
     end = _shortened(f".{extension}" if extension else "", _LONGEST_END)
     return _shortened(stem, LONGEST - len(end.encode())) + end
 
@@ -43,7 +42,11 @@ def _in_ascii(name: str) -> str:
         if dot and not stem.strip(" ._-"):  # nothing is left of it
             name = f"download.{extension}"
     plain = "".join("_" if character == "%" or _is_risky(character) else character for character in name)
-    return plain.strip(" .") or "download"
+    return _no_device(plain.strip(" .") or "download")  # full-width letters may have become one
+
+
+def _no_device(name: str) -> str:
+    return f"_{name}" if name.partition(".")[0].strip().upper() in _DEVICES else name
 
 
 def _is_risky(character: str) -> bool:
@@ -58,5 +61,6 @@ def _shortened(text: str, size: int) -> str:
 _LONGEST_END: Final = 20
 _ATTR_CHARS: Final = "!#$&+-.^_`|~"  # RFC 8187 §3.2.1, beside letters and digits
 _DEVICES: Final = frozenset(
-    {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
+    {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
+    | {f"{port}{number}" for port in ("COM", "LPT") for number in "123456789\xb9\xb2\xb3"}
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from email.message import Message
@@ -39,6 +40,8 @@ class Request(StarletteRequest):
 
     max_body: int | None = None
     """The longest body the action takes; see `limit_body`."""
+    body_stall: float | None = None
+    """Seconds that the next piece of the body may keep the action waiting."""
     wait: Wait = staticmethod(cannot_wait)
     """How synchronous code waits for more of the body; the pipeline sets it."""
     _arrived: int = 0
@@ -101,7 +104,8 @@ class Request(StarletteRequest):
 
         Raises:
             ControllerError: when the body was read before, by whoever.
-            HTTPError: 413 when it is declared to be longer than allowed.
+            HTTPError: 413 when it is declared to be longer than allowed; from a read, 408 when no more of it
+                comes for `stall_timeout` seconds.
         """
         if hasattr(self, "_body"):
             return Upload(_once(self._body), self.wait, most=None)
@@ -109,7 +113,8 @@ class Request(StarletteRequest):
             raise ControllerError("the body was read as a form: its fields and files are in request.params")
         if self._upload is None:
             refuse_declared(self, self.max_body)
-            self._upload = Upload(self._receive, self.wait, most=self.max_body)
+            receive = _hurried(self, self._receive, self.body_stall, None)
+            self._upload = Upload(receive, self.wait, most=self.max_body)
         elif self._upload.ended:
             raise ControllerError(
                 "the body was streamed already: it comes only once, and nothing of it is kept"
@@ -161,13 +166,17 @@ class Request(StarletteRequest):
         self._params = Params([*self._query(), *await read(self)])
         return self._params
 
-    def limit_body(self, longest: int | None) -> None:
-        """Say how long a body the action takes, now that it is known; what is to be parsed was read before.
+    def limit_body(self, longest: int | None, stall: float | None) -> None:
+        """Say what body the action takes, now that it is known; what is to be parsed was read before.
+
+        Args:
+            longest: its bytes.
+            stall: how many seconds its next piece may take to come.
 
         Raises:
             HTTPError: 413 when what was read is longer.
         """
-        self.max_body = longest
+        self.max_body, self.body_stall = longest, stall
         if longest is not None and self._arrived > longest:
             raise too_long(longest)
 
@@ -246,11 +255,15 @@ def _hurried(request: Request, receive: Receive, stall: float | None, rate: floa
     """Give up on a client that sends nothing, or a byte now and then to keep us busy."""
     if stall is None:
         return receive
-    clock = asyncio.get_running_loop().time
-    begun = clock()
+    begun = math.nan  # until the first read: this may be made on a thread, which has no loop
 
     async def hurried() -> Any:
-        come_by = clock() if rate is None else begun + request._arrived / rate  # noqa: SLF001  as above
+        nonlocal begun
+        come_by = asyncio.get_running_loop().time()
+        if math.isnan(begun):
+            begun = come_by
+        if rate is not None:
+            come_by = begun + request._arrived / rate  # noqa: SLF001  as above
         try:
             async with asyncio.timeout_at(come_by + stall):
                 return await receive()

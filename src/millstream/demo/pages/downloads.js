@@ -56,14 +56,15 @@ function meter(row, urlOf) {
     }, SAMPLE);
     figure("wire", "…");
     figure("coding", "");
+    let wire;
     try {
       const response = await ask(url, signal);
       figure("coding", response.headers.get("content-encoding") ?? "as it is");
       await each(response.body, (piece) => (bytes += piece.byteLength));
       figure("rate", size((bytes * 1000) / took()));
-      const wire = await Promise.race([weight, later(2000)]);
-      if (wire) figure("wire", size(wire));
+      wire = await Promise.race([weight, later(2000)]);
     } finally {
+      figure("wire", wire ? size(wire) : "–");  // of a body that was broken off nobody knows
       clearInterval(sampling);
       sample();
       draw();
