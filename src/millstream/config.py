@@ -58,7 +58,7 @@ class Settings:
     )
     stall_timeout: float | None = _setting(
         60.0,
-        "How long a client may keep one write or the next piece of a form waiting.",
+        "How long a client may keep one write or the next piece of a body waiting.",
         least=0.001,
         per_action=True,
     )

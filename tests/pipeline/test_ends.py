@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from millstream import Millstream, Settings, TGController, expose
 from millstream.testing import BodyTruncated, Client
+
+
+@dataclass
+class Row:
+    n: int
+
+
+class Tables(TGController):
+    def typed(self) -> Iterator[Row]:
+        yield Row(1)
+        yield Row(2)
+        yield {"n": "x"}  # type: ignore[misc]  # what does not fit
+
+    def plain(self) -> Iterator[Any]:
+        yield {"n": 1}
+        yield {"n": 2}
+        yield 5
+
+    async def late(self) -> AsyncIterator[Any]:
+        await asyncio.sleep(0)
+        yield {"n": 1}
+        yield {"n": 2}
+        yield {"n": 3, "m": 4}
+
+
+TABLES = ("arrow", "csv", "parquet", "xlsx")
+for table in TABLES:
+    for action in (Tables.typed, Tables.plain, Tables.late):
+        expose(table)(action)
 
 
 class Root(TGController):
@@ -61,3 +93,16 @@ async def test_a_document_has_no_rows(caplog: pytest.LogCaptureFixture) -> None:
     async with Client(Millstream(Root())) as client:
         assert (await client.get("/document")).status == 500
     assert "at row" not in caplog.text
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("action", ["typed", "plain", "late"])
+async def test_the_log_has_the_number_of_the_row_that_does_not_fit_whatever_is_held_back(
+    table: str, action: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some formats hold rows back, so that what has left is not what was taken."""
+    async with Client(Millstream(Tables(), Settings())) as client:
+        with suppress(BodyTruncated):
+            await client.get(f"/{action}.{table}")
+    (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert "at row 3" in told

@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 
 from millstream.engine.buffer import Outbox
 from millstream.engine.holding import Holding
+from millstream.engine.pace import BREATH
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource
 from millstream.engine.stepping import go_on
@@ -26,14 +27,6 @@ from millstream.protocol.ports import Flush
 
 SLICE: Final = 0.001
 """Seconds a producer that never suspends may keep the loop before others get their turn."""
-
-BREATH: Final = 1e-6
-"""Seconds, of which the system makes some 60 µs, for whichever thread waits for the interpreter lock.
-
-Each write gives the lock up for less time than a thread takes to wake, but more often than the switch
-interval: a waiting thread neither catches it nor asks for it, and without this a synchronous stream beside
-one that never suspends stands still for seconds.
-"""
 
 PROMPT: Final = 0.0002
 """Seconds; an item that took longer is followed by another slow one, likely: it does not wait for it."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from millstream.engine.buffer import Outbox
 from millstream.engine.holding import MOMENT, Holding
+from millstream.engine.pace import BREATH
 from millstream.engine.scope import Scope
 from millstream.engine.source import SyncSource
 from millstream.engine.stepping import go_on
@@ -166,13 +168,9 @@ class SyncDrive:
     # On the stream's thread
 
     def _pump(self) -> None:
-        outbox, put, encode, high_water = (
-            self._outbox,
-            self._outbox.put,
-            self._encode,
-            self._outbox.high_water,
-        )
+        outbox, put, encode = self._outbox, self._outbox.put, self._encode
         stream, units = self._stream, self._scope.units
+        most = 0  # bytes ahead of the socket: the first item goes first
         try:
             if stream.unwanted:
                 return
@@ -187,8 +185,8 @@ class SyncDrive:
                     self._loop.call_soon_threadsafe(self._wake)
                 if units:
                     self._scope.rest_here()
-                if outbox.produced - outbox.taken >= high_water:
-                    self._wait_for_room()
+                if outbox.produced - outbox.taken >= most:
+                    most = self._make_room(most)
                 if stream.unwanted:
                     return
         except GeneratorExit:
@@ -197,6 +195,13 @@ class SyncDrive:
         finally:
             stream.heard = stream.unwanted
             self._source.close()
+
+    def _make_room(self, most: int) -> int:
+        """Wait for the socket, after the first item for a moment at least; how many bytes may be ahead next."""
+        if not most:
+            time.sleep(BREATH)
+        self._wait_for_room()
+        return self._outbox.high_water
 
     def _wait_for_room(self) -> None:
         outbox, lane, stream = self._outbox, self._scope.lane, self._stream

@@ -27,6 +27,13 @@ import sys
 import threading
 from typing import Final
 
+BREATH: Final = 1e-6
+"""Seconds, of which the system makes some 60 µs, for whichever thread waits for the interpreter lock.
+
+Who gives the lock up for less time than a thread takes to wake, but more often than the switch interval,
+keeps it from all others: a waiting thread neither catches it nor asks for it, and stands still for seconds.
+"""
+
 SECONDS_PER_THREAD: Final = 50e-6
 """Of the switch interval, for each thread at work."""
 
