@@ -197,7 +197,7 @@ class SyncDrive:
             self._source.close()
 
     def _make_room(self, most: int) -> int:
-        """Wait for the socket, after the first item for a moment at least; how many bytes may be ahead next."""
+        """Wait for the socket, after the first item for a moment at least; how much may be ahead next."""
         if not most:
             time.sleep(BREATH)
         self._wait_for_room()

@@ -34,7 +34,7 @@ Who gives the lock up for less time than a thread takes to wake, but more often 
 keeps it from all others: a waiting thread neither catches it nor asks for it, and stands still for seconds.
 """
 
-SECONDS_PER_THREAD: Final = 50e-6
+SECONDS_PER_THREAD: Final = 100e-6
 """Of the switch interval, for each thread at work."""
 
 YOUNG_PER_STREAM: Final = 4
