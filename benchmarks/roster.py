@@ -5,7 +5,7 @@ The peers' code is in `peers/`, one small file each. The tables of who takes par
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from shutil import which
 
@@ -13,6 +13,7 @@ from servers import Launch, go, gunicorn, uvicorn, waitress
 
 BOTH = ("sync", "async")
 SYNC = ("sync",)
+ASYNC = ("async",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,9 @@ _TURBOGEARS = Peer(
 )
 _GO = Peer("Go net/http", go("peers/go"), ("go",))
 _BARE = Peer("bare ASGI on uvicorn", uvicorn("peers.bare:app"))
+_BARE_ASLEEP = replace(_BARE, kinds=ASYNC)
 _EXPORTS = Peer(OURS, uvicorn("exports_app:app"))
 
 ITEMS = (_MILLSTREAM, _STARLETTE, _FASTAPI, _FLASK, _TURBOGEARS, _BARE, _GO)
 EXPORTS = (_EXPORTS, _FASTAPI, _FLASK, _DJANGO, _TURBOGEARS)
-SCALE = (_MILLSTREAM, _STARLETTE, _FASTAPI, _FLASK, _TURBOGEARS, _GO)
+SCALE = (_MILLSTREAM, _STARLETTE, _FASTAPI, _FLASK, _TURBOGEARS, _BARE_ASLEEP, _GO)

@@ -10,7 +10,7 @@ from millstream.dispatch.controllers import TGController
 from millstream.dispatch.expose import Exposure, expose
 from millstream.dispatch.match import Match
 from millstream.dispatch.traversal import Tree
-from millstream.errors import ConfigurationError
+from millstream.errors import ConfigurationError, HTTPError
 
 
 async def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -113,3 +113,65 @@ def test_what_cannot_be_an_action_is_told_at_start_up_wherever_it_stands() -> No
 
 def test_a_tree_knows_whether_anything_is_mounted() -> None:
     assert not Tree(Root(), lambda _: ()).has_mounts
+
+
+class Guarded(TGController):
+    allowed = True
+
+    async def _check_security(self) -> bool:
+        return self.allowed
+
+    @expose()
+    def index(self) -> None: ...
+
+
+class Known(TGController):
+    guarded = Guarded()
+
+    @expose()
+    def page(self, name: str = "") -> None: ...
+
+    @expose()
+    def needs(self, name: str) -> None: ...
+
+
+async def test_a_request_like_one_before_keeps_its_own_fields() -> None:
+    tree = Tree(Known(), lambda _: ())
+    for name in ("a", "b"):
+        match = await tree.find("/page", "GET", {"name": name}, call)
+        assert isinstance(match, Match)
+        assert match.params == {"name": name}
+        assert match.action.name == "page"
+
+
+async def test_what_a_request_lacks_is_missed_though_one_before_had_it() -> None:
+    tree = Tree(Known(), lambda _: ())
+    await tree.find("/needs", "GET", {"name": "a"}, call)
+    with pytest.raises(HTTPError) as missing:
+        await tree.find("/needs", "GET", {}, call)
+    assert missing.value.status == 422
+
+
+async def test_who_guards_a_controller_is_asked_by_every_request() -> None:
+    root = Known()
+    tree = Tree(root, lambda _: ())
+    await find(tree, "/guarded")
+    root.guarded.allowed = False
+    with pytest.raises(HTTPError) as refused:
+        await find(tree, "/guarded")
+    assert refused.value.status == 403
+
+
+async def test_a_lookup_is_asked_by_every_request() -> None:
+    tree = Tree(Root(), lambda _: ())
+    first, second = await find(tree, "/elsewhere"), await find(tree, "/elsewhere")
+    assert first.controller is not second.controller
+
+
+async def test_however_many_paths_clients_think_of_few_are_remembered() -> None:
+    tree = Tree(Known(), lambda _: ())
+    for number in range(3000):
+        await find(tree, f"/page/{number}")
+    await find(tree, "/page/" + "x" * 1000)
+    assert len(tree._known) <= 1024
+    assert all(sum(map(len, key)) <= 256 for key in tree._known)

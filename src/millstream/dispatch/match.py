@@ -27,6 +27,20 @@ class Match:
     routing_args: Mapping[str, str | tuple[str, ...]]  # segments between names: `/movies/{id}/actors`
     rest_place: Place | None  # where a REST controller chose by method; None under object dispatch
 
+    def with_params(self, params: Mapping[str, Any]) -> Match:
+        """The same for other fields of the same names."""
+        return Match(
+            self.action,
+            self.controllers,
+            self.args,
+            self.extension,
+            params,
+            self.before,
+            self.after,
+            self.routing_args,
+            self.rest_place,
+        )
+
     @property
     def controller(self) -> object:
         """The controller whose method answers."""

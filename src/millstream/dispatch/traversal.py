@@ -37,6 +37,7 @@ class Tree:
         self._is_controller: Callable[[type], bool] = lru_cache(_MOST_CLASSES)(is_controller)
         # By id: the nodes keep their controllers alive, so no other object gets one of these ids.
         self._standing: dict[int, Node] = {}
+        self._known: dict[tuple[str, ...], Match] = {}  # by path, method and the names of the fields
         self.root = self._stand(root() if isinstance(root, type) else root)
         self.has_mounts = any(node.shape.is_mount for node in self.nodes)
 
@@ -63,6 +64,10 @@ class Tree:
             HTTPError: 403, 404, 405, 422, or 400 and 414 for a path that cannot be one of ours.
             ControllerError: when a `_lookup` returned what cannot be gone on with.
         """
+        key = (path, method, *params)
+        known = self._known.get(key)
+        if known is not None:
+            return known.with_params(params)
         walk = Walk(path, method.upper(), params, call=call, node_of=self.node)
         place = Place(self.root, walk.segments)
         while not place.node.shape.is_mount:
@@ -73,10 +78,20 @@ class Tree:
             while step is None:
                 step = await walk.turn_back()
             if isinstance(step, Found):
-                return walk.arrive(step)
+                match = walk.arrive(step)
+                if walk.asked_nobody:
+                    self._remember(key, match)
+                return match
             place = walk.down(step)
         await walk.secure(place.node)
         return walk.mount(place)
+
+    def _remember(self, key: tuple[str, ...], match: Match) -> None:
+        """A walk that asked nobody ends in the same place whenever the same is asked; most requests do."""
+        if sum(map(len, key)) <= _LONGEST_KNOWN:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = match.with_params({})
 
     def _compiled(self, cls: type) -> Shape:
         return shape_of(cls, self._extensions_of)
@@ -95,3 +110,7 @@ class Tree:
 
 _MOST_CLASSES: Final = 1024
 """Controller classes kept compiled: a `_lookup` may make a class for each request."""
+
+_MOST_KNOWN: Final = 1024
+_LONGEST_KNOWN: Final = 256
+"""Requests whose ends are kept, and the characters of one: clients write what they like."""

@@ -40,6 +40,7 @@ class Walk:
     """One request on its way through the tree."""
 
     __slots__ = (
+        "asked_nobody",
         "by_method",
         "call",
         "leaf",
@@ -82,6 +83,9 @@ class Walk:
         self.leaf: Place | None = None  # the last place where a REST controller chose by method
         self.unfit: Unfit | None = None  # the first action that was named but lacks arguments
         self.lookups = 0
+        self.asked_nobody = (
+            "_method" not in params
+        )  # whether only the tree has decided, not the author's code
 
     def enter(self, place: Place) -> Place:
         """Note that a controller may be asked again, and go past empty segments."""
@@ -99,7 +103,10 @@ class Walk:
         Raises:
             HTTPError: 403 when it says False, or whatever it raises itself.
         """
-        if node.security is not None and await self.call(node.security) is False:
+        if node.security is None:
+            return
+        self.asked_nobody = False
+        if await self.call(node.security) is False:
             raise HTTPError(403)
 
     def step(self, place: Place) -> Found | Down | None:
@@ -210,6 +217,7 @@ class Walk:
         if not lookup.signature.takes(len(segments)) or lookup.signature.missing(len(segments), {}):
             return None
         self.lookups += 1
+        self.asked_nobody = False
         if self.lookups > _MOST_SEGMENTS:
             raise ControllerError(f"{lookup.label} goes on for ever: its controllers look each other up")
         answer = await self.call(node.lookup, *segments)

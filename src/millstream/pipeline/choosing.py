@@ -30,5 +30,6 @@ def chosen(match: Match, plan: Plan, request: Request) -> Chosen:
     if plan.by_format and FORMAT in match.params and FORMAT in request.query_params:
         wanted = request.query_params[FORMAT]
         match = replace(match, params={k: v for k, v in match.params.items() if k != FORMAT})
-    offer = plan.choose(match.extension, wanted, request.headers.get("accept"))
+    accept = request.headers.get("accept") if plan.negotiates else None
+    offer = plan.choose(match.extension, wanted, accept)
     return Chosen(match, plan, offer, plan.negotiates and not match.extension and not wanted)

@@ -80,7 +80,8 @@ class Request(StarletteRequest):
     @property
     def remote_addr(self) -> str:
         """The client's address, empty when the server does not tell."""
-        return self.client.host if self.client else ""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
 
     @property
     def host_url(self) -> str:
