@@ -130,6 +130,15 @@ def items(log: Log, sizes: list[int], waits: dict[int, float] | None = None) -> 
         log.note("closed")
 
 
+def stepped(step: threading.Semaphore, log: Log) -> Iterator[bytes]:
+    try:
+        while True:
+            step.acquire()
+            yield b"x"
+    finally:
+        log.note("closed")
+
+
 def endless(log: Log, item: bytes = b"x") -> Iterator[bytes]:
     try:
         while True:
@@ -257,18 +266,8 @@ async def test_a_write_that_was_begun_when_an_item_came_is_gone_on_with_or_given
 
 
 async def test_a_write_that_fails_when_an_item_comes_ends_it() -> None:
-    step = threading.Semaphore(0)
-    log = Log()
-
-    def stepped() -> Iterator[bytes]:
-        try:
-            while True:
-                step.acquire()
-                yield b"x"
-        finally:
-            log.note("closed")
-
-    async with driving(stepped()) as run:
+    step, log = threading.Semaphore(0), Log()
+    async with driving(stepped(step, log)) as run:
         task = asyncio.create_task(run.drive.run())
         step.release()
         await soon(lambda: run.body == b"x")
@@ -283,18 +282,8 @@ async def test_a_write_that_fails_when_an_item_comes_ends_it() -> None:
 
 async def test_a_write_may_end_the_drain_that_it_was_made_for() -> None:
     """As one does that finds the client gone."""
-    step = threading.Semaphore(0)
-    log = Log()
-
-    def stepped() -> Iterator[bytes]:
-        try:
-            while True:
-                step.acquire()
-                yield b"x"
-        finally:
-            log.note("closed")
-
-    async with driving(stepped()) as run:
+    step, log = threading.Semaphore(0), Log()
+    async with driving(stepped(step, log)) as run:
         task = asyncio.create_task(run.drive.run())
         step.release()
         await soon(lambda: run.body == b"x")
