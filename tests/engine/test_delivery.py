@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -28,6 +29,7 @@ from millstream.codecs.ndjson import Ndjson
 from millstream.codecs.sse import Sse
 from millstream.config import Settings
 from millstream.engine.delivery import Body, Delivery
+from millstream.engine.scope import Scope
 from millstream.engine.source import source_of
 from millstream.engine.stream import Stream
 from millstream.errors import HTTPError, WrongItem
@@ -597,6 +599,45 @@ async def test_a_reader_is_judged_by_its_rate_however_small_the_writes(
         await delivery.run()
     await scope.close()
     assert stream.reason is (ends or Reason.COMPLETED)
+
+
+def alive(*kinds: type) -> int:
+    return sum(isinstance(each, kinds) for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["completed", "client gone"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_stream_leaves_nothing_to_the_collector(kind: str, *, leaves: bool) -> None:
+    async def one() -> None:
+        source = source_of(steps(kind, *["x"] * 1000))
+        assert source is not None
+        scope, wire = await begun(Stream()), Wire()
+        settings = Settings(high_water=10 if leaves else 10**6)
+
+        async def run() -> None:
+            with contextlib.suppress(HTTPError):
+                await Delivery(Body(source, raw(), raw_head), scope, wire, settings).run()
+
+        if leaves:
+            wire.stall()
+        task = asyncio.create_task(run())
+        if leaves:
+            await wire.busy.wait()
+            wire.leave()
+        await asyncio.wait({task}, timeout=PATIENCE)
+        assert wire.ended != leaves
+        await scope.close()
+
+    await one()
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive(Delivery, Scope)
+        await one()
+        await asyncio.sleep(0)
+        assert alive(Delivery, Scope) == before
+    finally:
+        gc.enable()
 
 
 # Ends that come from outside

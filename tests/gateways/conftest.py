@@ -60,6 +60,7 @@ class PlainServer(Server):
     """The same as uvicorn does it: `receive` waits for an event that is set with whatever is new."""
 
     __module__ = "uvicorn.protocols.http.httptools_impl"
+    transport: Any = None
 
     def __init__(self, *messages: Message) -> None:
         self.message_event: Any = asyncio.Event()

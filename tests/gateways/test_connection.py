@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,6 +158,19 @@ async def test_a_long_body_that_is_there_whole_does_not_keep_the_leaver_from_bei
     server.give(LEFT)
     async with asyncio.timeout(1):
         await gone.wait()
+    server.connection.unwatch()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_closed_connection_of_which_nobody_tells_is_seen_by_who_looks(*, ended: bool) -> None:
+    server, told = PlainServer(), list[str]()
+    server.connection.watch(lambda: told.append("gone"))
+    server.connection.look()
+    if ended:
+        await server.connection.end(b"")
+    server.transport = SimpleNamespace(is_closing=lambda: True)
+    server.connection.look()
+    assert told == ([] if ended else ["gone"])
     server.connection.unwatch()
 
 

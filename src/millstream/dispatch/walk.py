@@ -83,9 +83,8 @@ class Walk:
         self.leaf: Place | None = None  # the last place where a REST controller chose by method
         self.unfit: Unfit | None = None  # the first action that was named but lacks arguments
         self.lookups = 0
-        self.asked_nobody = (
-            "_method" not in params
-        )  # whether only the tree has decided, not the author's code
+        # Whether the tree alone has decided, and neither the author's code nor the value of a field.
+        self.asked_nobody = "_method" not in params
 
     def enter(self, place: Place) -> Place:
         """Note that a controller may be asked again, and go past empty segments."""

@@ -12,10 +12,10 @@ The convoy
 The collector
     It looks at what is new whenever 700 objects more than before are alive, at the same things again some
     thousands later, and through everything that lives whenever a quarter more has come: all the time, while
-    clients arrive. It finds nothing, because a stream's objects go with their stream, and without its help;
-    but it takes a fifth of what opening ten thousand streams costs, and a walk through all of them is a pause
-    of a quarter of a second. So the more streams there are, the more has to be new before it looks, and
-    the rarer it walks through everything.
+    clients arrive. It finds next to nothing, because a stream's objects go with their stream, and without
+    its help; but it takes a fifth of what opening ten thousand streams costs, and a walk through all of
+    them is a pause of a quarter of a second. So the more streams there are, the more has to be new before
+    it looks, and the rarer it walks through everything.
 
 What an author set beforehand is where both start from, and what they come back to.
 """
