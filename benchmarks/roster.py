@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from shutil import which
 
-from servers import Launch, go, gunicorn, uvicorn, waitress
+from servers import Launch, go, gunicorn, millstream, uvicorn, waitress
 
 BOTH = ("sync", "async")
 SYNC = ("sync",)
@@ -55,6 +55,7 @@ def _installed(name: str) -> bool:
 OURS = "Millstream on uvicorn"
 
 _MILLSTREAM = Peer(OURS, uvicorn("apps:millstream"))
+_SERVED = Peer("Millstream by millstream serve", millstream("apps:millstream"))
 _STARLETTE = Peer("Starlette on uvicorn", uvicorn("peers.starlette:app"), ("starlette",))
 _FASTAPI = Peer("FastAPI on uvicorn", uvicorn("peers.fastapi:app"), ("fastapi", "orjson"))
 _FLASK = Peer("Flask on gunicorn gthread", gunicorn("peers.flask:app"), ("flask", "gunicorn", "orjson"), SYNC)
@@ -71,4 +72,4 @@ _EXPORTS = Peer(OURS, uvicorn("exports_app:app"))
 
 ITEMS = (_MILLSTREAM, _STARLETTE, _FASTAPI, _FLASK, _TURBOGEARS, _BARE, _GO)
 EXPORTS = (_EXPORTS, _FASTAPI, _FLASK, _DJANGO, _TURBOGEARS)
-SCALE = (_MILLSTREAM, _STARLETTE, _FASTAPI, _FLASK, _TURBOGEARS, _BARE_ASLEEP, _GO)
+SCALE = (_SERVED, _MILLSTREAM, _STARLETTE, _FASTAPI, _FLASK, _TURBOGEARS, _BARE_ASLEEP, _GO)

@@ -45,6 +45,12 @@ def uvicorn(target: str) -> Launch:
     return lambda port, _: [sys.executable, "-m", "uvicorn", *where, "--port", str(port), target]
 
 
+def millstream(target: str) -> Launch:
+    """As it is deployed: uvicorn, with what `millstream serve` makes of it."""
+    command = [str(Path(sys.executable).parent / "millstream"), "serve", target, "--host", HOST]
+    return lambda port, _: [*command, "--log-level", "warning", "--port", str(port)]
+
+
 def gunicorn(target: str) -> Launch:
     """One process of threads; as many as there are streams, or none of the rest would ever begin."""
     how = ["--worker-class", "gthread", "--workers", "1", "--timeout", "120", "--log-level", "warning"]

@@ -1,6 +1,8 @@
 // A load generator that knows only URLs: many clients that each read a stream of timed lines, beside a few that
 // watch a ticker. It prints one JSON object.
 //
+// The few are watched by a process of its own: one that reads from thousands at once would keep them waiting itself.
+//
 // Every line of the crowd's URL is expected a fixed time after the one before; how much later it came is its
 // lateness. Every line of the ticker's is expected a fixed time after the last one came; how much later is its delay,
 // and once the last client was let in, its delay in the calm.
@@ -17,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"sort"
 	"sync"
 	"syscall"
@@ -43,14 +46,19 @@ type tally struct {
 	sync.Mutex
 	finished int
 	lateness []float64
-	ticks    []tick
 	lastIn   time.Time
 	failures map[string]int
 }
 
 type tick struct {
-	at    time.Time
-	delay float64
+	At    time.Time `json:"at"`
+	Delay float64   `json:"delay"` // in seconds
+}
+
+type ticks struct {
+	sync.Mutex
+	Ticks    []tick         `json:"ticks"`
+	Failures map[string]int `json:"failures"`
 }
 
 func (t *tally) failed(err error) {
@@ -153,14 +161,14 @@ func (t *tally) visit(target *url.URL, items int, every time.Duration, deadline 
 	}
 }
 
-// watch follows a ticker while the crowd is there. A tick that has not come by the end is as late as it is by then.
-func (t *tally) watch(target *url.URL, every time.Duration, begin time.Time, over chan struct{}, slots chan struct{}) {
-	var ticks []tick
+// watch follows a ticker until it is over. A tick that has not come by then is as late as it is by then.
+func (t *ticks) watch(target *url.URL, every time.Duration, begin time.Time, over chan struct{}, slots chan struct{}) {
+	var seen []tick
 	last := time.Now()
 	ticked := func() {
 		now := time.Now()
 		if now.After(begin) {
-			ticks = append(ticks, tick{now, (now.Sub(last) - every).Seconds()})
+			seen = append(seen, tick{now, (now.Sub(last) - every).Seconds()})
 		}
 		last = now
 	}
@@ -172,10 +180,11 @@ func (t *tally) watch(target *url.URL, every time.Duration, begin time.Time, ove
 		}()
 		err = follow(conn, ticked)
 	}
+	failed := ""
 	select {
 	case <-over:
 	default:
-		t.failed(fmt.Errorf("ticker: %s", name(err)))
+		failed = fmt.Sprintf("ticker: %s", name(err))
 		<-over
 	}
 	if time.Since(last) > every {
@@ -183,18 +192,67 @@ func (t *tally) watch(target *url.URL, every time.Duration, begin time.Time, ove
 	}
 	t.Lock()
 	defer t.Unlock()
-	t.ticks = append(t.ticks, ticks...)
+	t.Ticks = append(t.Ticks, seen...)
+	if failed != "" {
+		t.Failures[failed]++
+	}
 }
 
 // delays are those of the ticks since a moment.
-func (t *tally) delays(since time.Time) []float64 {
+func (t *ticks) delays(since time.Time) []float64 {
 	var found []float64
-	for _, each := range t.ticks {
-		if each.at.After(since) {
-			found = append(found, each.delay)
+	for _, each := range t.Ticks {
+		if each.At.After(since) {
+			found = append(found, each.Delay)
 		}
 	}
 	return found
+}
+
+// watchers is the process that watches the tickers, until its standard input ends.
+func watchers(target *url.URL, count int, every time.Duration, begin time.Time) {
+	result := &ticks{Ticks: []tick{}, Failures: map[string]int{}}
+	over := make(chan struct{})
+	slots := make(chan struct{}, dialling)
+	var watching sync.WaitGroup
+	watching.Add(count)
+	for n := 0; n < count; n++ {
+		go func() {
+			defer watching.Done()
+			result.watch(target, every, begin, over, slots)
+		}()
+	}
+	io.Copy(io.Discard, os.Stdin)
+	close(over)
+	watching.Wait()
+	json.NewEncoder(os.Stdout).Encode(result)
+}
+
+// watched starts that process; what it returns ends it and gives what was seen.
+func watched() (func() *ticks, error) {
+	watching := exec.Command(os.Args[0], append(os.Args[1:], "--watch")...)
+	watching.Stderr = os.Stderr
+	over, err := watching.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	told, err := watching.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := watching.Start(); err != nil {
+		return nil, err
+	}
+	return func() *ticks {
+		over.Close()
+		seen := &ticks{}
+		if err := json.NewDecoder(told).Decode(seen); err != nil {
+			fmt.Fprintf(os.Stderr, "the tickers' process: %s\n", err)
+			os.Exit(1)
+		}
+		watching.Wait()
+		return seen
+	}, nil
 }
 
 func quantiles(values []float64) []float64 {
@@ -232,26 +290,30 @@ func main() {
 	tickers := flag.Int("tickers", 20, "how many watch it")
 	tick := flag.Float64("tick", 0.05, "seconds before each tick")
 	limit := flag.Float64("limit", 30, "seconds after which everybody leaves")
+	watch := flag.Bool("watch", false, "only watch the ticker, until standard input ends")
 	flag.Parse()
 
-	result := &tally{failures: map[string]int{}}
-	slots := make(chan struct{}, dialling)
-	over := make(chan struct{})
-	var watching, visiting sync.WaitGroup
 	started := time.Now()
 	if *ticker != "" {
-		target := parsed(*ticker)
 		started = started.Add(settling)
-		watching.Add(*tickers)
-		for n := 0; n < *tickers; n++ {
-			go func() {
-				defer watching.Done()
-				result.watch(target, seconds(*tick), started, over, slots)
-			}()
+	}
+	if *watch {
+		watchers(parsed(*ticker), *tickers, seconds(*tick), started)
+		return
+	}
+	seen := func() *ticks { return &ticks{} }
+	if *ticker != "" {
+		var err error
+		if seen, err = watched(); err != nil {
+			fmt.Fprintf(os.Stderr, "the tickers' process cannot be started: %s\n", err)
+			os.Exit(1)
 		}
 		time.Sleep(time.Until(started))
 	}
 
+	result := &tally{failures: map[string]int{}}
+	slots := make(chan struct{}, dialling)
+	var visiting sync.WaitGroup
 	target := parsed(*crowd)
 	visiting.Add(*clients)
 	for n := 0; n < *clients; n++ {
@@ -262,12 +324,14 @@ func main() {
 	}
 	visiting.Wait()
 	took := time.Since(started).Seconds()
-	close(over)
-	watching.Wait()
+	ticks := seen()
+	for why, count := range ticks.Failures {
+		result.failures[why] += count
+	}
 
 	json.NewEncoder(os.Stdout).Encode(report{
 		Clients: *clients, Finished: result.finished, Seconds: took, Lateness: quantiles(result.lateness),
-		Delay: quantiles(result.delays(started)), Calm: quantiles(result.delays(result.lastIn.Add(calming))),
+		Delay: quantiles(ticks.delays(started)), Calm: quantiles(ticks.delays(result.lastIn.Add(calming))),
 		Failures: result.failures,
 	})
 }

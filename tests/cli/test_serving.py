@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -51,6 +52,13 @@ def test_an_address_that_is_not_ours_is_named(host: str, sentence: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         serving.listen(ServerOptions(host=host, port=0))
     assert str(refused.value) == sentence
+
+
+def test_the_port_is_listened_to_several_times() -> None:
+    with ExitStack() as opened, serving.listen(ServerOptions(port=0)) as taken:
+        listeners = [opened.enter_context(each) for each in serving._listeners(taken)]
+        assert len({each.fileno() for each in listeners}) == serving.LISTENERS
+        assert {each.getsockname() for each in listeners} == {taken.getsockname()}
 
 
 @pytest.mark.parametrize(("host", "start"), [("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:")])

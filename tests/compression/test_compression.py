@@ -11,7 +11,7 @@ from millstream.protocol.ports import ChunkTransform, Head
 
 
 def coded(head: Head, accept_encoding: str | None = "gzip") -> ChunkTransform | None:
-    return Compression(Settings()).for_client(accept_encoding)(head)
+    return Compression(Settings()).of(head, accept_encoding)
 
 
 @pytest.mark.parametrize("coding", DECODERS)
@@ -135,13 +135,13 @@ def test_head_is_told_what_get_would_be_without_a_body() -> None:
 
 def test_without_the_setting_nothing_is_touched() -> None:
     head = head_of()
-    assert Compression(Settings(compression=False)).for_client("gzip")(head) is None
+    assert Compression(Settings(compression=False)).of(head, "gzip") is None
     assert dict(head.headers) == {"content-type": "text/csv"}
 
 
 def test_two_clients_do_not_share_a_compressor() -> None:
-    for_client = Compression(Settings()).for_client("zstd")
-    one, other = for_client(head_of()), for_client(head_of())
+    compression = Compression(Settings())
+    one, other = compression.of(head_of(), "zstd"), compression.of(head_of(), "zstd")
     assert one is not None
     assert other is not None
     assert one.chunk(b"a" * 100) == other.chunk(b"a" * 100)

@@ -10,7 +10,7 @@ from millstream.dispatch.controllers import TGController
 from millstream.dispatch.expose import Exposure, expose
 from millstream.dispatch.match import Match
 from millstream.dispatch.traversal import Tree
-from millstream.errors import ConfigurationError, HTTPError
+from millstream.errors import ConfigurationError
 
 
 async def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -135,37 +135,39 @@ class Known(TGController):
     def needs(self, name: str) -> None: ...
 
 
-async def test_a_request_like_one_before_keeps_its_own_fields() -> None:
+@pytest.mark.parametrize("names", [("a", "b"), ()], ids=["fields", "none"])
+async def test_a_request_like_one_before_is_known_and_keeps_its_own_fields(names: tuple[str, ...]) -> None:
     tree = Tree(Known(), lambda _: ())
-    for name in ("a", "b"):
-        match = await tree.find("/page", "GET", {"name": name}, call)
+    for fields in [{"name": name} for name in names] or [{}, {}]:
+        match = tree.known("/page", "GET", fields) or await tree.find("/page", "GET", fields, call)
         assert isinstance(match, Match)
-        assert match.params == {"name": name}
+        assert match.params == fields
         assert match.action.name == "page"
+    assert tree.known("/page", "GET", fields) is not None
 
 
 async def test_what_a_request_lacks_is_missed_though_one_before_had_it() -> None:
     tree = Tree(Known(), lambda _: ())
     await tree.find("/needs", "GET", {"name": "a"}, call)
-    with pytest.raises(HTTPError) as missing:
-        await tree.find("/needs", "GET", {}, call)
-    assert missing.value.status == 422
+    assert tree.known("/needs", "GET", {}) is None
+
+
+async def test_another_method_is_another_request() -> None:
+    tree = Tree(Known(), lambda _: ())
+    await tree.find("/page", "GET", {}, call)
+    assert tree.known("/page", "POST", {}) is None
 
 
 async def test_who_guards_a_controller_is_asked_by_every_request() -> None:
-    root = Known()
-    tree = Tree(root, lambda _: ())
+    tree = Tree(Known(), lambda _: ())
     await find(tree, "/guarded")
-    root.guarded.allowed = False
-    with pytest.raises(HTTPError) as refused:
-        await find(tree, "/guarded")
-    assert refused.value.status == 403
+    assert tree.known("/guarded", "GET", {}) is None
 
 
 async def test_a_lookup_is_asked_by_every_request() -> None:
     tree = Tree(Root(), lambda _: ())
-    first, second = await find(tree, "/elsewhere"), await find(tree, "/elsewhere")
-    assert first.controller is not second.controller
+    await find(tree, "/elsewhere")
+    assert tree.known("/elsewhere", "GET", {}) is None
 
 
 async def test_however_many_paths_clients_think_of_few_are_remembered() -> None:

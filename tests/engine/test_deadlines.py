@@ -10,10 +10,12 @@ import pytest
 from tests.engine.conftest import instantly
 
 from millstream.config import Settings
-from millstream.engine.deadlines import AGAIN, MOST_UNSEEN, Deadlines
+from millstream.engine.deadlines import AGAIN, Deadlines
+from millstream.engine.terms import MOST_UNSEEN, terms_of
 from millstream.protocol.events import Reason
 
 UNLIMITED = {
+    "first_item_timeout": math.inf,
     "keep_alive": None,
     "lifetime": None,
     "idle_timeout": None,
@@ -73,7 +75,8 @@ class Timeline:
 async def limited(*, silent: bool = False, head_sent: bool = True, **limits: Any) -> AsyncIterator[Timeline]:
     timeline = Timeline()
     timeline.head_sent = head_sent
-    deadlines = Deadlines(timeline, Settings(**{**UNLIMITED, **limits}), keep_alive=not silent)
+    terms = terms_of(Settings(**{**UNLIMITED, **limits}))
+    deadlines = Deadlines(timeline, terms, timeline.loop, keep_alive=not silent)
     try:
         yield timeline
     finally:

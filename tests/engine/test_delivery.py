@@ -32,6 +32,7 @@ from millstream.engine.delivery import Body, Delivery
 from millstream.engine.scope import Scope
 from millstream.engine.source import source_of
 from millstream.engine.stream import Stream
+from millstream.engine.terms import terms_of
 from millstream.errors import HTTPError, WrongItem
 from millstream.protocol.events import Reason
 from millstream.protocol.lifecycle import State
@@ -100,7 +101,7 @@ async def living(
         body = Body(source, encoder or raw(), make_head, transforms, item_hooks)
 
         async def run() -> None:
-            life.delivery = Delivery(body, scope, life.wire, Settings(**limits))
+            life.delivery = Delivery(body, scope, life.wire, terms_of(Settings(**limits)))
             try:
                 await life.delivery.run()
             finally:
@@ -594,7 +595,7 @@ async def test_a_reader_is_judged_by_its_rate_however_small_the_writes(
     assert source is not None
     scope = await begun(stream)
     settings = Settings(min_rate=240.0, stall_timeout=None)
-    delivery = Delivery(Body(source, raw(), raw_head), scope, wire, settings)
+    delivery = Delivery(Body(source, raw(), raw_head), scope, wire, terms_of(settings))
     with contextlib.suppress(HTTPError):
         await delivery.run()
     await scope.close()
@@ -616,7 +617,7 @@ async def test_a_stream_leaves_nothing_to_the_collector(kind: str, *, leaves: bo
 
         async def run() -> None:
             with contextlib.suppress(HTTPError):
-                await Delivery(Body(source, raw(), raw_head), scope, wire, settings).run()
+                await Delivery(Body(source, raw(), raw_head), scope, wire, terms_of(settings)).run()
 
         if leaves:
             wire.stall()
@@ -987,7 +988,7 @@ async def test_a_time_limit_around_it_is_a_time_limit() -> None:
 
     @limited
     async def deliver() -> None:
-        await Delivery(Body(source, raw(), raw_head), scope, Wire(), Settings()).run()
+        await Delivery(Body(source, raw(), raw_head), scope, Wire(), terms_of(Settings())).run()
 
     with pytest.raises(TimeoutError):
         await deliver()
@@ -1012,7 +1013,7 @@ async def test_a_task_that_was_cancelled_before_may_still_be_interrupted() -> No
             await asyncio.sleep(0)
         asyncio.get_running_loop().call_later(1, stream.interrupt, Reason.STOPPED)
         with pytest.raises(HTTPError):
-            await Delivery(Body(source, raw(), raw_head), scope, Wire(), Settings()).run()
+            await Delivery(Body(source, raw(), raw_head), scope, Wire(), terms_of(Settings())).run()
 
     await asyncio.create_task(run())
     assert log == ["closed"]

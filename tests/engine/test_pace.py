@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from millstream.engine.pace import ROUNDS, SECONDS_PER_THREAD, STEP, YOUNG_PER_STREAM, Pace
+from millstream.engine.pace import ROUNDS, RUSH, SECONDS_PER_THREAD, STEP, YOUNG_PER_STREAM, Pace
 
 
 @pytest.fixture
@@ -53,6 +54,77 @@ def test_what_was_looked_at_once_is_looked_at_again_after_no_more_than_before(pa
     young, middle, _ = gc.get_threshold()
     assert young > 700
     assert young * middle <= 7000
+
+
+class Promoted:
+    """What the collector looked at: what is old by then was not among it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        monkeypatch.setattr(gc, "freeze", self.count)
+        self.now = 100.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def count(self) -> None:
+        self.times += 1
+
+
+@pytest.fixture
+def promoted(monkeypatch: pytest.MonkeyPatch) -> Promoted:
+    return Promoted(monkeypatch)
+
+
+def come(pace: Pace, steps: int) -> None:
+    for _ in range(steps * STEP):
+        pace.streams(+1)
+
+
+def go(pace: Pace, steps: int) -> None:
+    for _ in range(steps * STEP):
+        pace.streams(-1)
+
+
+def test_what_comes_with_a_rush_is_old_at_once(pace: Pace, promoted: Promoted) -> None:
+    come(pace, 100)
+    before = promoted.times
+    come(pace, 10)
+    assert promoted.times == before + 10
+
+
+def test_who_comes_slowly_is_no_rush(pace: Pace, promoted: Promoted) -> None:
+    come(pace, 100)
+    before = promoted.times
+    for _ in range(10):
+        promoted.now += RUSH + 0.1
+        come(pace, 1)
+    assert promoted.times == before
+
+
+def test_coming_and_going_is_no_rush(pace: Pace, promoted: Promoted) -> None:
+    come(pace, 100)
+    before = promoted.times
+    for _ in range(10):
+        go(pace, 20)
+        come(pace, 20)
+    assert promoted.times == before
+
+
+def test_the_next_crowd_is_a_rush_again(pace: Pace, promoted: Promoted) -> None:
+    come(pace, 100)
+    go(pace, 100)
+    before = promoted.times
+    come(pace, 100)
+    assert promoted.times > before + 50
+
+
+def test_nothing_stays_frozen_and_what_an_author_has_frozen_does(pace: Pace) -> None:
+    come(pace, 100)
+    assert gc.get_freeze_count() == 0
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    come(pace, 100)
+    assert gc.get_freeze_count() == pytest.approx(frozen, rel=0.01)  # some of it has gone
+    gc.unfreeze()
 
 
 def test_few_streams_change_nothing(pace: Pace) -> None:

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from millstream.engine.stream import Stream
-from millstream.errors import HTTPError
+from millstream.errors import HTTPError, LifecycleError
 from millstream.protocol.events import Progress, Reason
 from millstream.protocol.lifecycle import FINAL, TRANSITIONS, Event, State
 
@@ -35,6 +35,13 @@ async def streaming(state: State = State.WAITING) -> Stream:
         stream.tell(event)
     assert stream.state is state
     return stream
+
+
+async def test_a_refused_event_changes_nothing() -> None:
+    stream = await streaming()
+    with pytest.raises(LifecycleError):
+        stream.tell(Event.END_SENT)
+    assert stream.state is State.WAITING
 
 
 async def test_an_id_is_unguessable_and_stays() -> None:

@@ -312,3 +312,35 @@ async def test_the_loop_does_not_wait_for_a_thread_to_start(monkeypatch: pytest.
     gate.set()
     assert await job == "done"
     lane.release()
+
+
+async def test_a_crowd_of_threads_that_went_away_gives_its_memory_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[asyncio.AbstractEventLoop] = []
+    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(threads, "give_back_soon", asked.append)
+    monkeypatch.setattr("millstream.engine.leftovers.CROWD", 10)
+    lanes = Lanes(10)
+    borrowed = [lanes.borrow("") for _ in range(10)]
+    await asyncio.gather(*(lane.submit(lambda: None) for lane in borrowed))
+    for lane in borrowed:
+        lane.release()
+    await soon(lambda: asked)
+    assert asked == [asyncio.get_running_loop()]
+
+
+async def test_a_task_is_woken_by_plain_futures() -> None:
+    """Of any other CPython 3.11 asks a name that it makes for the occasion, and keeps."""
+    lane, gate = Lanes(1).borrow(""), threading.Event()
+    job = lane.submit(gate.wait)
+    waiting: Any = asyncio.ensure_future(_awaited(job))
+    await asyncio.sleep(0)
+    assert type(waiting._fut_waiter) is asyncio.Future
+    gate.set()
+    assert await waiting is True
+    lane.release()
+
+
+async def _awaited(job: Any) -> Any:
+    return await job

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from tests.gateways.conftest import LEFT, PlainServer, Server, piece, turns
 
 from millstream.gateways.connection import AHEAD, Connection
+from millstream.gateways.uvicorn import UNSENT
 from millstream.protocol.ports import Head
 from millstream.testing import no_leaks
 
@@ -222,3 +224,37 @@ async def test_another_application_sees_its_own_send_fail(kind: type[Server]) ->
     with pytest.raises(OSError, match="has left"):
         await server.connection.forward({"type": "http.response.body"})
     assert server.connection.gone
+
+
+# What the kernel is told
+
+
+class Told:
+    """A transport with a socket that notes its options."""
+
+    family = socket.AF_INET
+
+    def __init__(self) -> None:
+        self.options: list[tuple[int, ...]] = []
+
+    def get_extra_info(self, _: str) -> Any:
+        return self
+
+    def setsockopt(self, *option: int) -> None:
+        self.options.append(option)
+
+    def abort(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system has no such option")
+async def test_the_kernel_is_told_to_take_little_once_when_a_body_is_longer_than_that() -> None:
+    server = PlainServer()
+    server.transport = told = Told()
+    await server.connection.send_body(b"x" * UNSENT)
+    assert told.options == []
+    for _ in range(3):
+        await server.connection.send_body(b"x")
+    assert told.options == [(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)]

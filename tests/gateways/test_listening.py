@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
 
+import pytest
 from starlette.types import Message
 from tests.gateways.conftest import LEFT, PlainServer, Server, piece, turns
 
@@ -114,3 +118,22 @@ async def test_an_alarm_that_was_replaced_hands_on_what_it_had() -> None:
     assert isinstance(listen(server.receive, later), Alarm)
     await turns()
     assert (ear.heard, later.heard) == ([], [piece(b"a")])
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_what_was_given_up_keeps_nothing_of_its_server_from_going() -> None:
+    server, ear = PlainServer(), Ear()
+    listening = listen(server.receive, ear)
+    await turns()
+    listening.cancel()
+    del listening, server.connection
+    gone = weakref.ref(server)
+    del server
+    assert gone() is None

@@ -15,9 +15,8 @@ from millstream.pipeline.waiting import wait_here
 
 
 async def on_thread(scope: Scope, coroutine: Any) -> Any:
-    loop = asyncio.get_running_loop()
     try:
-        return await scope.call(partial(wait_here, scope, loop, coroutine))
+        return await scope.call(partial(wait_here, scope, coroutine))
     finally:
         await scope.close()
 
@@ -65,12 +64,11 @@ async def test_a_stream_that_is_ended_ends_the_wait() -> None:
 
     def waiting() -> str:
         try:
-            wait_here(scope, loop, never())
+            wait_here(scope, never())
         except StreamInterrupted:
             return "interrupted"
         return "done"
 
-    loop = asyncio.get_running_loop()
     job = asyncio.create_task(scope.call(waiting))
     await begun_waiting.wait()
     stream.unwanted = True
@@ -83,8 +81,8 @@ async def test_a_stream_that_is_ended_ends_the_wait() -> None:
 async def test_nobody_else_may_wait_for_it() -> None:
     async def answer() -> None: ...
 
-    scope, loop = await begun(Stream()), asyncio.get_running_loop()
+    scope = await begun(Stream())
     with pytest.raises(ControllerError, match="async for"):
-        wait_here(scope, loop, answer())
+        wait_here(scope, answer())
     with pytest.raises(ControllerError, match="async for"):
-        await asyncio.to_thread(wait_here, scope, loop, answer())
+        await asyncio.to_thread(wait_here, scope, answer())

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -364,3 +365,16 @@ async def test_what_was_parsed_may_turn_out_to_be_too_long_for_the_action(limit:
     with pytest.raises(HTTPError, match="longer than the 4 bytes") as refused:
         request.limit_body(4, None)
     assert refused.value.status == 413
+
+
+def test_one_field_of_the_head_is_had_without_all_of_them() -> None:
+    request = made(headers={"Accept-Encoding": "gzip", "X-Text": "ü"})
+    assert request.field(b"accept-encoding") == request.headers["accept-encoding"]
+    assert request.field(b"x-text") == request.headers["x-text"]
+    assert request.field(b"accept") is None
+
+
+@given(fields=st.lists(st.tuples(st.text(), st.text())))
+def test_the_query_alone_is_what_its_parameters_are(fields: list[tuple[str, str]]) -> None:
+    request = made("GET", query=urlencode(fields))
+    assert request.query_fields() == request.GET.mixed()

@@ -14,7 +14,7 @@ from tests.wire.conftest import PATIENCE, Probe, watched
 from tests.wire.running import started
 
 from millstream import Millstream, Reason, TGController, expose, stream
-from millstream.engine.deadlines import RATE_GRACE
+from millstream.engine.terms import RATE_GRACE
 from millstream.testing import BodyTruncated, Server, WireClient, connect, serve
 
 pytestmark = pytest.mark.wire

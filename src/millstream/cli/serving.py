@@ -24,6 +24,13 @@ from millstream.config import Settings
 from millstream.errors import ConfigurationError
 
 BACKLOG: Final = 4096  # what Linux grants: whoever comes when it is full tries again only after a second
+LISTENERS: Final = 4
+"""Times that the port is listened to.
+
+For each the loop lets in one client a turn. When a crowd comes, one alone has a turn of the loop for every
+client, and falls so far behind that the backlog fills; whoever does not find room there waits for a second.
+"""
+
 TARGET: Final = "_MILLSTREAM_TARGET"
 """The variable that tells worker processes what to serve; its name keeps out of the settings' way."""
 
@@ -76,7 +83,7 @@ def run(application: Any, options: ServerOptions, taken: socket.socket) -> None:
     settings = settings_of(application)
     server = _Server(_config(application, options, settings), settings.close_timeout)
     try:
-        server.run(sockets=[taken])
+        server.run(sockets=_listeners(taken))
     except KeyboardInterrupt:
         return  # uvicorn has shut down already and only passes the signal on
     if not server.started:
@@ -87,7 +94,7 @@ def run_workers(deployment: Deployment, settings: Settings, taken: socket.socket
     """Serve in several processes, which load the application themselves."""
     os.environ[TARGET] = target
     config = _config(_WORKER, deployment.server, settings, factory=True, workers=deployment.server.workers)
-    _Workers(config, sockets=[taken]).run()
+    _Workers(config, sockets=_listeners(taken)).run()
 
 
 def run_reloading(deployment: Deployment, settings: Settings, taken: socket.socket, target: str) -> None:
@@ -105,7 +112,11 @@ def run_reloading(deployment: Deployment, settings: Settings, taken: socket.sock
         timeout_graceful_shutdown=math.ceil(RELOAD_TIMEOUT + MARGIN),
     )
     server = _Server(config, settings.close_timeout)
-    ChangeReload(config, target=server.run, sockets=[taken]).run()
+    ChangeReload(config, target=server.run, sockets=_listeners(taken)).run()
+
+
+def _listeners(taken: socket.socket) -> list[socket.socket]:
+    return [taken, *(taken.dup() for _ in range(LISTENERS - 1))]
 
 
 class _Server(uvicorn.Server):

@@ -14,8 +14,8 @@ SHORTEST: Final = 860
 
 def may_be_coded(head: Head) -> bool:
     """Whether a coding can be applied at all: not to a part of a body (RFC 9110 §14), nor twice."""
-    said = {name for name, _ in head.headers.raw}
-    return head.describes_body and head.status != _PARTIAL and said.isdisjoint(_CODED_OR_PART)
+    said = dict(head.headers.raw)
+    return head.describes_body and head.status != _PARTIAL and _CODED_OR_PART.isdisjoint(said)
 
 
 @lru_cache(maxsize=256)
@@ -33,7 +33,7 @@ def is_short(head: Head) -> bool:
 
 
 _PARTIAL: Final = 206
-_CODED_OR_PART: Final = (b"content-range", b"content-encoding")
+_CODED_OR_PART: Final = frozenset({b"content-range", b"content-encoding"})
 _MEDIA: Final = re.compile(
     # Whole kinds, families of packages, and the suffixes of RFC 6838 §4.2.8.
     r"image/|video/|audio/|application/vnd\.(openxmlformats-officedocument|oasis\.opendocument)\."

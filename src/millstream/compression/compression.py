@@ -8,14 +8,13 @@ decoder reports what the wire tells.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from millstream.compression.bodies import is_compressible, is_short, may_be_coded
 from millstream.compression.choice import chosen
 from millstream.compression.codings import Compressor, installed
 from millstream.config import Settings
-from millstream.protocol.ports import ChunkTransform, Head, Transform
+from millstream.protocol.ports import ChunkTransform, Head
 
 
 class Compression:
@@ -30,11 +29,15 @@ class Compression:
     def __init__(self, settings: Settings) -> None:
         self._offered = installed() if settings.compression else ()
 
-    def for_client(self, accept_encoding: str | None) -> Transform:
-        """The transform for a client's `Accept-Encoding`; it has to be the last that sees a body."""
-        return partial(self._coded, accept_encoding) if self._offered else _untouched
+    def of(self, head: Head, accept_encoding: str | None) -> ChunkTransform | None:
+        """What codes a body for a client's `Accept-Encoding`, or None; the last of all transforms.
 
-    def _coded(self, accept_encoding: str | None, head: Head) -> ChunkTransform | None:
+        Args:
+            head: the body's, which comes to say how it is coded.
+            accept_encoding: the client's field; None where it sent none.
+        """
+        if not self._offered:
+            return None
         if not may_be_coded(head):
             if head.status == _PARTIAL and is_compressible(head.content_type):
                 _vary(head)
@@ -71,10 +74,6 @@ class _Coded:
     def end(self) -> bytes:
         """See `ChunkTransform`."""
         return (self._compressor or self._start()).finish()
-
-
-def _untouched(_head: Head) -> ChunkTransform | None:
-    return None
 
 
 def _vary(head: Head) -> None:

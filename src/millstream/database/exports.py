@@ -111,7 +111,7 @@ def _framed(dialect: Dialect, names: Sequence[str], described: Sequence[Describe
     match dialect:
         case CsvDialect():
             return csv_lines, BLOCK
-        case JsonLines(end):
+        case JsonLines(end=end):
             return json_objects(names, [is_quoted(each.type) for each in described], end), BLOCK
         case _:
             frame: Frame = import_module("millstream.database.arrays").record_batches(names, described)

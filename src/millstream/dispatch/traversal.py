@@ -51,6 +51,11 @@ class Tree:
         standing = self._standing.get(id(controller))
         return standing or Node(controller, self._shape_of(type(controller)), self._is_controller)
 
+    def known(self, path: str, method: str, params: Mapping[str, Any]) -> Match | None:
+        """What `find` found when the same was asked before, if it asked nobody then."""
+        known = self._known.get((path, method, *params))
+        return known.with_params(params) if known is not None and params else known
+
     async def find(self, path: str, method: str, params: Mapping[str, Any], call: Call) -> Match | Mount:
         """Find what answers a request.
 
@@ -64,10 +69,6 @@ class Tree:
             HTTPError: 403, 404, 405, 422, or 400 and 414 for a path that cannot be one of ours.
             ControllerError: when a `_lookup` returned what cannot be gone on with.
         """
-        key = (path, method, *params)
-        known = self._known.get(key)
-        if known is not None:
-            return known.with_params(params)
         walk = Walk(path, method.upper(), params, call=call, node_of=self.node)
         place = Place(self.root, walk.segments)
         while not place.node.shape.is_mount:
@@ -80,7 +81,7 @@ class Tree:
             if isinstance(step, Found):
                 match = walk.arrive(step)
                 if walk.asked_nobody:
-                    self._remember(key, match)
+                    self._remember((path, method, *params), match)
                 return match
             place = walk.down(step)
         await walk.secure(place.node)

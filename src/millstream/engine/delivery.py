@@ -12,13 +12,13 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from millstream.config import Settings, linger
 from millstream.engine.batches import batches_of
 from millstream.engine.buffer import Outbox
-from millstream.engine.deadlines import RATE_GRACE, Deadlines
+from millstream.engine.deadlines import Deadlines
 from millstream.engine.drive_async import SLICE, AsyncDrive
 from millstream.engine.drive_sync import SyncDrive
 from millstream.engine.expand import expansion_of
@@ -27,6 +27,7 @@ from millstream.engine.pace import PACE
 from millstream.engine.passing import hooked, passing_for
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource, Source
+from millstream.engine.terms import RATE_GRACE, Terms
 from millstream.protocol.events import Reason
 from millstream.protocol.lifecycle import Event, State
 from millstream.protocol.ports import ChunkTransform, Encoder, Head, ItemHook, Outlet, Transform
@@ -34,7 +35,7 @@ from millstream.protocol.ports import ChunkTransform, Encoder, Head, ItemHook, O
 _LOG: Final = logging.getLogger("millstream")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Body:
     """What a streamed response is made of, decided before its first item is pulled."""
 
@@ -50,9 +51,9 @@ class Delivery:
 
     __slots__ = (
         "_batches",
-        "_byte_time",
         "_cancels",
         "_cancels_before",
+        "_context",
         "_drive",
         "_encoder",
         "_expansion",
@@ -62,10 +63,10 @@ class Delivery:
         "_outlet",
         "_passing",
         "_scope",
-        "_settings",
         "_side",
         "_stream",
         "_task",
+        "_terms",
         "_timers",
         "head_sent",
         "opened_at",
@@ -76,26 +77,26 @@ class Delivery:
         "wrote_at",
     )
 
-    def __init__(self, body: Body, scope: Scope, outlet: Outlet, settings: Settings) -> None:
+    def __init__(self, body: Body, scope: Scope, outlet: Outlet, terms: Terms) -> None:
         self._encoder = body.encoder
         self._made_of: Body | None = body  # until the head, which most of it is for, has left
         self._scope = scope
         self._stream = scope.stream
         self._outlet = outlet
-        self._settings = settings
-        self._loop = asyncio.get_running_loop()
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine runs in a task
+        self._terms = terms
+        self._loop = scope.stream.loop
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))  # a coroutine runs in a task
+        self._context = copy_context()  # for what deadlines ask for
         self._timers: tuple[asyncio.TimerHandle, ...] = ()
         self._side: asyncio.Task[None] | None = None  # a write that a deadline asked for
         self._cancels = 0  # cancellations of the task that are ours, and have to be taken back
         self._cancels_before = self._task.cancelling()
         self._opening = b""
         self._passing: ChunkTransform | None = None
-        self.outbox = Outbox(settings.high_water)
+        self.outbox = Outbox(terms.high_water)
         self.head_sent = False
         self.sending_since = 0.0
-        self.sent_by = -math.inf if settings.min_rate else math.inf
-        self._byte_time = 1 / settings.min_rate if settings.min_rate else 0.0
+        self.sent_by = -math.inf if terms.byte_time else math.inf
         self.opened_at = self.wrote_at = self.produced_at = self._loop.time()
         encode, source = hooked(body.encoder.item, body.item_hooks), body.source
         self._batches = None if body.item_hooks else batches_of(source, body.encoder)
@@ -124,7 +125,7 @@ class Delivery:
         """
         self._stream.on_interrupt = self._cancel
         self._outlet.watch(self._client_left)
-        deadlines = Deadlines(self, self._settings, keep_alive=bool(self._encoder.keep_alive))
+        deadlines = Deadlines(self, self._terms, self._loop, keep_alive=bool(self._encoder.keep_alive))
         PACE.streams(+1)
         try:
             if self._encoder.head_first and not self._stream.interrupted:
@@ -135,7 +136,8 @@ class Delivery:
                 if not self._stream.interrupted:
                     await self.flush()  # what was produced before it broke is the client's
                 raise
-            await self.flush()
+            if self.outbox or self._side is not None:
+                await self.flush()
             self._stream.require_uninterrupted()
             await self._settle_and_end()
         except asyncio.CancelledError:
@@ -161,8 +163,7 @@ class Delivery:
         encoder = self._encoder
         reason = self._stream.reason
         words = encoder.goodbye(reason) if reason and self._stream.interrupted else encoder.failed(problem)
-        opening, self._opening = self._opening, b""
-        return self._passed(opening + words)
+        return self._passed(words)
 
     # The stages
 
@@ -173,10 +174,11 @@ class Delivery:
         self._stream.tell(Event.COMMITTED)
         if not self.head_sent:
             await self._send_head()
-        last = self._passed(self._opening + tail)
+        last = self._passed(tail)
         if self._passing is not None:
             last += self._passing.end()
-        await self._side_written()
+        if self._side is not None:
+            await self._side_written()
         if self._stream.state is State.ENDING:
             await self._send(self._outlet.end(last), len(last))
         if self._stream.state is State.ENDING:
@@ -195,7 +197,10 @@ class Delivery:
             if not self.head_sent:
                 await self._send_head()
             while data := self.outbox.take():
-                await self._write(data)
+                size = len(data)
+                if (data := self._passed(data)) and not self._stream.client_gone:
+                    await self._send(self._outlet.send_body(data), len(data))
+                self._took(size)
                 if self.produced_at - turn > SLICE:  # a producer may keep up with a server that never waits
                     await asyncio.sleep(0)
                     turn = self._loop.time()
@@ -224,39 +229,35 @@ class Delivery:
         if not stream.client_gone:
             await self._send(self._outlet.send_head(head), 0)
 
-    async def _write(self, data: bytes) -> None:
-        size = len(data)
+    def _passed(self, data: bytes) -> bytes:
+        """What leaves for a piece: the first time, what the format begins with before it."""
         if self._opening:
             data, self._opening = self._opening + data, b""
-        if self._passing is not None:
-            data = self._passing.chunk(data)
-        if data and not self._stream.client_gone:
-            await self._send(self._outlet.send_body(data), len(data))
-        self._stream.items = self._items_sent()
-        self.outbox.taken += size
-        self.produced_at = self._loop.time()
-        self._drive.room()
+        return data if self._passing is None else self._passing.chunk(data)
 
-    def _items_sent(self) -> int:
-        """What a producer yielded counts, not the pieces it came to."""
+    def _took(self, size: int) -> None:
+        """The server has a piece, of so many bytes as were produced."""
+        outbox = self.outbox
+        outbox.taken += size
+        self.produced_at = self._loop.time()
+        # What a producer yielded counts, not the pieces it came to.
         if self._expansion is not None:
-            return self._expansion.items
-        return self.outbox.items + (self._batches.more if self._batches is not None else 0)
+            self._stream.items = self._expansion.items
+        else:
+            self._stream.items = outbox.items + (0 if self._batches is None else self._batches.more)
+        self._drive.room()
 
     async def _send(self, sending: Awaitable[None], size: int) -> None:
         self.sending_since = now = self._loop.time()
-        if self._byte_time:  # credit for these bytes comes on top of what those before them have left
+        if self._terms.byte_time:  # credit for these bytes comes on top of what those before them have left
             begun = self.sent_by if self.sent_by > now else now + RATE_GRACE
-            self.sent_by = begun + size * self._byte_time
+            self.sent_by = begun + size * self._terms.byte_time
         try:
             await sending
         finally:
             self.sending_since = 0.0
         self.wrote_at = self._loop.time()
         self._stream.bytes += size
-
-    def _passed(self, data: bytes) -> bytes:
-        return data if self._passing is None else self._passing.chunk(data)
 
     # What deadlines ask for
 
@@ -283,14 +284,15 @@ class Delivery:
 
     async def _head_alone(self) -> None:
         await self._send_head()
-        await self._write(b"")
+        if (opening := self._passed(b"")) and not self._stream.client_gone:
+            await self._send(self._outlet.send_body(opening), len(opening))
 
     def _aside(self, write: Coroutine[Any, Any, None]) -> None:
         """Write for a deadline while the driver waits for its producer; its next write waits for this."""
         if self._side is not None or self.sending_since or self._stream.client_gone:
             write.close()
             return
-        self._side = self._loop.create_task(write)
+        self._side = self._loop.create_task(write, context=self._context)
         self._side.add_done_callback(self._side_done)
 
     def _side_done(self, side: asyncio.Task[None]) -> None:
@@ -301,16 +303,15 @@ class Delivery:
     # Ends that come from outside
 
     def _client_left(self) -> None:
-        stream, policy = self._stream, linger(self._settings.on_disconnect)
+        stream, terms = self._stream, self._terms
         stream.client_gone = True
-        if policy == 0 or not stream.may_detach(stream):
+        if terms.linger == 0 or not stream.may_detach(stream):
             stream.interrupt(Reason.CLIENT_GONE)
             return
         stream.tell(Event.CLIENT_DETACHED)
-        most = self._settings.detached_lifetime or math.inf
-        if min(policy, most) < math.inf:
-            reason = Reason.CLIENT_GONE if policy <= most else Reason.TIMED_OUT
-            self._call_later(min(policy, most), stream.interrupt, reason)
+        if (most := min(terms.linger, terms.detached_lifetime)) < math.inf:
+            reason = Reason.CLIENT_GONE if most == terms.linger else Reason.TIMED_OUT
+            self._call_later(most, stream.interrupt, reason)
 
     def _cancel(self) -> None:
         """Wake the task wherever it waits; again after a while, for a cleanup that never ends."""
@@ -319,7 +320,7 @@ class Delivery:
         if asyncio.current_task(self._loop) is self._task:
             self._loop.call_soon(self._cancel)
             return
-        self._call_later(self._settings.close_timeout, self._cancel_once_more)
+        self._call_later(self._terms.close_timeout, self._cancel_once_more)
         self._cancel_once_more()
 
     def _call_later(self, seconds: float, function: Callable[..., object], *args: object) -> None:

@@ -59,7 +59,7 @@ class AsyncDrive:
         try:  # in one coroutine with all the rest: every frame is there as often as there are streams
             outbox, put, encode = self._outbox, self._outbox.put, self._encode
             stream, units, high_water = self._scope.stream, self._scope.units, self._outbox.high_water
-            step, clock = self._source.generator.__anext__, asyncio.get_running_loop().time
+            step, clock = self._source.generator.__anext__, stream.loop.time
             turn, before = clock(), -math.inf  # so that the first item leaves at once
             while not stream.interrupted:
                 pending = step()

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from millstream.engine.buffer import Outbox
 from millstream.engine.holding import MOMENT, Holding
+from millstream.engine.inbox import inbox_of
 from millstream.engine.pace import BREATH
 from millstream.engine.scope import Scope
 from millstream.engine.source import SyncSource
@@ -35,6 +36,7 @@ class SyncDrive:
         "_encode",
         "_flush",
         "_holding",
+        "_inbox",
         "_loop",
         "_outbox",
         "_pump_sleeps",
@@ -62,7 +64,8 @@ class SyncDrive:
         self._stream = scope.stream
         self._flush = flush
         self._holding = holding
-        self._loop = asyncio.get_running_loop()
+        self._loop = scope.stream.loop
+        self._inbox = inbox_of(self._loop)
         self._by_hand = by_hand and holding is None
         self._begun: tuple[Coroutine[Any, Any, None], Any] | None = None  # a flush, and what it waits for
         self._waiter: asyncio.Future[None] | None = None
@@ -182,7 +185,7 @@ class SyncDrive:
                 outbox.produced += len(chunk)
                 if self._drain_sleeps:
                     self._drain_sleeps = False
-                    self._loop.call_soon_threadsafe(self._wake)
+                    self._inbox.call(self._wake)
                 if units:
                     self._scope.rest_here()
                 if outbox.produced - outbox.taken >= most:

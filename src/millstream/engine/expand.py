@@ -103,7 +103,7 @@ def expansion_of(source: Source, encoder: Encoder, hooks: Sequence[ItemHook], ca
     return Expansion(source, encoder, hooks, call) if isinstance(encoder, Expands) else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Wrapped(AsyncSource):
     """What was wrapped is closed here, too: a wrapper that was never started has not seen it yet."""
 

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Final
 
 from millstream.config import Settings
+from millstream.engine.leftovers import give_back_soon, is_gone
 from millstream.engine.stream import Stream
 from millstream.engine.watchdog import Watchdog
 from millstream.errors import Overloaded
@@ -87,6 +88,7 @@ class Ledger:
         self._grant = self._may_detach  # one for all streams
         self._watchdog = Watchdog(settings.slow_step) if settings.debug else None
         self._news: asyncio.Event | None = None  # for whoever waits for the streams' ends
+        self._crowd = 0  # streams there have been, since their memory was given back
         self._end_by = math.inf
         self._listeners: list[Callable[[], None]] = []
         self.draining = False
@@ -119,6 +121,7 @@ class Ledger:
         if terms.caps:
             self._seats[id(stream)] = self._seated(terms, client)
         self._streams[id(stream)] = stream
+        self._crowd = max(self._crowd, len(self._streams))
         stream.may_detach = self._grant
         if self._watchdog is not None:
             self._watchdog.enter()
@@ -136,6 +139,9 @@ class Ledger:
                 del self._taken[seat]
         if not self._streams and self._news is not None:
             self._news.set()
+        if is_gone(self._crowd, len(self._streams)):
+            self._crowd = 0
+            give_back_soon(stream.loop)
 
     def _seated(self, terms: Admission, client: str) -> list[tuple[str, str | None]]:
         seats = []

@@ -1,6 +1,6 @@
 """Pace: what thousands of streams ask of the interpreter, and what it gets back when they have gone.
 
-Two settings of CPython's are made for a few threads and a small heap. Both belong to the process, whatever
+Two settings of CPython's are made for a few threads and a small heap. They belong to the process, whatever
 the number of applications in it, and so does this room's one object, `PACE`.
 
 The convoy
@@ -15,7 +15,8 @@ The collector
     clients arrive. It finds next to nothing, because a stream's objects go with their stream, and without
     its help; but it takes a fifth of what opening ten thousand streams costs, and a walk through all of
     them is a pause of a quarter of a second. So the more streams there are, the more has to be new before
-    it looks, and the rarer it walks through everything.
+    it looks, and the rarer it walks through everything. And what came with a rush of streams counts as old
+    at once, without a look: it is looked at with everything else.
 
 What an author set beforehand is where both start from, and what they come back to.
 """
@@ -23,8 +24,10 @@ What an author set beforehand is where both start from, and what they come back 
 from __future__ import annotations
 
 import gc
+import math
 import sys
 import threading
+import time
 from typing import Final
 
 BREATH: Final = 1e-6
@@ -49,6 +52,10 @@ ROUNDS: Final = 50
 STEP: Final = 32
 """Streams that have to come or go for the collector to be told."""
 
+RUSH: Final = 1.0
+"""Seconds in which so many have come when it is a rush. What an author drops meanwhile in a cycle is found
+by a full collection only, and so this must not go on for long."""
+
 
 class Pace:
     """Counts what is alive in this process, and sets the interpreter accordingly."""
@@ -59,6 +66,8 @@ class Pace:
         self._streams = 0
         self._interval = 0.0  # what they were before, as the author has them
         self._thresholds = self._ours = gc.get_threshold()
+        self._most = 0  # streams there have been, since there were half as many
+        self._most_since = -math.inf
 
     def threads(self, change: int) -> None:
         """So many threads more are at work."""
@@ -72,11 +81,27 @@ class Pace:
         """So many streams more are open."""
         with self._lock:
             self._streams += change
-            if self._streams % STEP == 0:
-                if (now := gc.get_threshold()) != self._ours:  # the author's, by now
-                    self._thresholds = now
-                gc.set_threshold(*self._for_crowd(self._streams * YOUNG_PER_STREAM))
-                self._ours = gc.get_threshold()
+            if self._streams % STEP:
+                return
+            self._tell_collector()
+
+    def _tell_collector(self) -> None:
+        if (now := gc.get_threshold()) != self._ours:  # the author's, by now
+            self._thresholds = now
+        gc.set_threshold(*self._for_crowd(self._streams * YOUNG_PER_STREAM))
+        self._ours = gc.get_threshold()
+        if self._is_rush() and self._ours != self._thresholds and not gc.get_freeze_count():
+            gc.freeze()  # which spares it all generations
+            gc.unfreeze()  # and adds it to the oldest
+
+    def _is_rush(self) -> bool:
+        if self._streams <= self._most:
+            if self._streams <= self._most // 2:
+                self._most = self._streams
+            return False
+        now = time.monotonic()
+        since, self._most, self._most_since = self._most_since, self._streams, now
+        return now - since < RUSH
 
     def _for_crowd(self, new: int) -> tuple[int, int, int]:
         young, middle, old = self._thresholds

@@ -33,12 +33,11 @@ class Scope:
     change of sides, so that the author sees one context.
     """
 
-    __slots__ = ("_context", "_lane", "_lanes", "_loop", "read_only", "stream", "units")
+    __slots__ = ("_context", "_lane", "_lanes", "read_only", "stream", "units")
 
     def __init__(self, lanes: Lanes, stream: Stream) -> None:
         self.stream = stream
         self._lanes = lanes
-        self._loop = asyncio.get_running_loop()
         self._lane: Lane | None = None
         self._context: Context | None = None
         self.units: list[UnitOfWork] = []
@@ -128,7 +127,7 @@ class Scope:
         """The port `Call` without a suspension: what belongs into the task is waited for, blocking."""
         result = function(*args, **kwargs)
         if inspect.iscoroutine(result):
-            return asyncio.run_coroutine_threadsafe(result, self._loop).result()
+            return asyncio.run_coroutine_threadsafe(result, self.stream.loop).result()
         return result
 
     async def abort(self) -> None:

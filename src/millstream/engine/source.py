@@ -12,7 +12,7 @@ from types import AsyncGeneratorType
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SyncSource:
     """Items pulled with `next`."""
 
@@ -28,7 +28,7 @@ class SyncSource:
                 _close(self.closable)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AsyncSource:
     """Items pulled by stepping an asynchronous generator by hand."""
 

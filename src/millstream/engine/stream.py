@@ -11,7 +11,7 @@ from typing import Final
 
 from millstream.errors import HTTPError
 from millstream.protocol.events import Progress, Reason, Statistics
-from millstream.protocol.lifecycle import FINAL, Event, Lifecycle, State
+from millstream.protocol.lifecycle import FINAL, Event, State, told
 from millstream.protocol.ports import OnEnd
 
 
@@ -24,8 +24,6 @@ class Stream:
     __slots__ = (
         "_ended",
         "_id",
-        "_lifecycle",
-        "_loop",
         "_thread",
         "bytes",
         "callbacks",
@@ -35,19 +33,21 @@ class Stream:
         "heard",
         "interrupted",
         "items",
+        "loop",
         "may_detach",
         "on_interrupt",
         "progress",
         "reason",
         "route",
         "started",
+        "state",
         "unwanted",
     )
 
     def __init__(self, *, client: str = "", route: str = "") -> None:
         self._id = ""
-        self._lifecycle = Lifecycle()
-        self._loop = asyncio.get_running_loop()
+        self.state = State.WAITING  # its place in the table; changed by `tell` alone
+        self.loop = asyncio.get_running_loop()  # asked once: each time is a system call
         self._thread = threading.get_ident()
         self.route = route
         self.client = client
@@ -76,14 +76,9 @@ class Stream:
         """Whether that is its name; asking does not make one."""
         return self._id == stream_id != ""
 
-    @property
-    def state(self) -> State:
-        """Where it stands in the table."""
-        return self._lifecycle.state
-
     def tell(self, event: Event) -> State:
         """Take in an event; the reason of an ordinary end follows from the state it led to."""
-        state = self._lifecycle.tell(event)
+        state = self.state = told(self.state, event)
         if state in FINAL and self._ended is None:
             self._ended = time.perf_counter()
             self.reason = self.reason or _REASONS.get(state)
@@ -116,7 +111,7 @@ class Stream:
             return self.interrupt(reason)
         if self.state not in _INTERRUPTIBLE:
             return False  # and the loop may be closed by now
-        self._loop.call_soon_threadsafe(self.interrupt, reason)
+        self.loop.call_soon_threadsafe(self.interrupt, reason)
         return True
 
     def require_uninterrupted(self) -> None:

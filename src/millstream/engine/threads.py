@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from millstream.engine.inbox import inbox_of
+from millstream.engine.leftovers import give_back_soon, is_gone
 from millstream.engine.pace import PACE
 from millstream.errors import Overloaded
 
@@ -35,6 +38,26 @@ class ThreadResult(asyncio.Future[Any]):
         """Refuse."""
         return False
 
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait by plain futures.
+
+        A task that is woken by any other asks it for its `result` by a name made for the occasion (CPython
+        3.11), and the interpreter's cache of attributes keeps each of those names, and what it was good for.
+        """
+        cancelled = None
+        while not self.done():
+            waiter = self.get_loop().create_future()
+            told = partial(_wake, waiter)
+            self.add_done_callback(told)
+            try:
+                yield from waiter
+            except asyncio.CancelledError as raised:
+                self.remove_done_callback(told)
+                cancelled = raised
+        if cancelled is not None:
+            raise cancelled
+        return self.result()
+
     def resolve(self, result: Any, raised: BaseException | None) -> None:
         """Take the outcome in, on the event loop."""
         if raised is None:
@@ -50,9 +73,10 @@ class ThreadResult(asyncio.Future[Any]):
 class Lane:
     """One thread, lent to one request at a time, doing its jobs in order."""
 
-    __slots__ = ("_jobs", "_lanes", "_thread", "_undone", "bell")
+    __slots__ = ("_jobs", "_lanes", "_thread", "_undone", "bell", "loop")
 
     def __init__(self, lanes: Lanes, name: str) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None  # the last one it worked for
         self._lanes = lanes
         self._jobs: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...], ThreadResult] | None] = (
             SimpleQueue()
@@ -68,7 +92,8 @@ class Lane:
 
     def submit(self, function: Callable[..., Any], *args: Any) -> ThreadResult:
         """Run a function on the thread, after everything submitted before."""
-        outcome = ThreadResult(loop=asyncio.get_running_loop())
+        self.loop = asyncio.get_running_loop()
+        outcome = ThreadResult(loop=self.loop)
         self._undone += 1
         self._jobs.put((function, args, outcome))
         return outcome
@@ -123,7 +148,7 @@ class Lane:
                 args,
             )  # before anybody hears of it: they hold the request, which ends with its end
             with suppress(RuntimeError):  # the loop was closed over our head: nobody waits any more
-                outcome.get_loop().call_soon_threadsafe(self._done, outcome, result, raised)
+                inbox_of(outcome.get_loop()).call(self._done, outcome, result, raised)
             del outcome, result, raised
 
     def _done(self, outcome: ThreadResult, result: Any, raised: BaseException | None) -> None:
@@ -140,6 +165,7 @@ class Lanes:
         self._idle: dict[Lane, None] = {}  # in the order they came to rest
         self._lock = threading.Lock()
         self._busy = 0
+        self._ended = 0  # threads nobody needed, since memory was given back
 
     @property
     def busy(self) -> int:
@@ -179,7 +205,15 @@ class Lanes:
 
     def forget(self, lane: Lane) -> bool:
         """Called by a thread nobody needed for a while; False when somebody has just borrowed it."""
-        return self._idle.pop(lane, _BORROWED) is None
+        if self._idle.pop(lane, _BORROWED) is _BORROWED:
+            return False
+        self._ended += 1
+        if is_gone(self._ended, len(self._idle)):
+            self._ended = 0
+            if lane.loop is not None:
+                with suppress(RuntimeError):  # it is closed
+                    lane.loop.call_soon_threadsafe(give_back_soon, lane.loop)
+        return True
 
     def close(self) -> None:
         """Let the idle threads end."""
@@ -196,6 +230,11 @@ class Lanes:
         with self._lock:
             self._busy += change
         PACE.threads(change)
+
+
+def _wake(waiter: asyncio.Future[None], _: object) -> None:
+    if not waiter.done():  # it may have been cancelled in this turn of the loop
+        waiter.set_result(None)
 
 
 def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, BaseException | None]:

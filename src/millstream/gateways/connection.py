@@ -8,6 +8,7 @@ body, and the watch for the client's leaving.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
@@ -17,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from millstream.errors import Truncated
 from millstream.gateways.listening import Alarm, Listening, ended, listen
-from millstream.gateways.uvicorn import is_closing, is_plain, keep_little_unsent
+from millstream.gateways.uvicorn import UNSENT, is_closing, is_plain, keep_little_unsent, transport_of
 from millstream.protocol.ports import Head
 
 AHEAD: Final = 256 * 1024
@@ -55,6 +56,8 @@ class Connection:
         "_reader",
         "_receive",
         "_send",
+        "_transport",
+        "_untold",
         "body_ended",
         "gone",
         "head_sent",
@@ -69,6 +72,10 @@ class Connection:
         self._cut = cut
         self._receive = receive
         self._send = send
+        self._transport: asyncio.Transport | None = None  # once the head has left, if it can be had
+        self._untold: float = (
+            UNSENT  # bytes until the kernel is told how many to take; most streams are short
+        )
         self._inbox: list[Message] = []
         self._ahead = 0  # bytes in the inbox
         self._body_came = False
@@ -99,7 +106,6 @@ class Connection:
     def watch(self, on_gone: Callable[[], None], /) -> None:
         """See `Outlet.watch`."""
         self._on_gone = on_gone
-        keep_little_unsent(self._send)
         if self.gone:
             asyncio.get_running_loop().call_soon(self._tell_gone)
         elif not self._is_hearing:
@@ -186,13 +192,20 @@ class Connection:
         """See `Outlet.is_plain`."""
         return is_plain(self._send)
 
-    async def send_head(self, head: Head, /) -> None:
+    def send_head(self, head: Head, /) -> Coroutine[Any, Any, None]:
         """See `Outlet.send_head`."""
         self.head_sent = True
-        await self._write({"type": "http.response.start", "status": head.status, "headers": head.headers.raw})
+        self._transport = transport_of(self._send)
+        return self._write(
+            {"type": "http.response.start", "status": head.status, "headers": head.headers.raw}
+        )
 
     def send_body(self, data: bytes, /) -> Coroutine[Any, Any, None]:
         """See `Outlet.send_body`."""
+        self._untold -= len(data)
+        if self._untold < 0:
+            self._untold = math.inf
+            keep_little_unsent(self._send)
         return self._write({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes, /) -> None:
@@ -223,7 +236,8 @@ class Connection:
             self._found_gone()
         else:
             # Of several requests in a pipeline uvicorn tells only the newest that the client has left.
-            if is_closing(self._send) and message.get("more_body", False):
+            transport = self._transport
+            if transport is not None and transport.is_closing() and message.get("more_body", False):
                 self._found_gone()
 
     def _found_gone(self) -> None:

@@ -71,11 +71,10 @@ class Alarm:
     Who waits for it goes first: then it is the reader of the body who receives.
     """
 
-    __slots__ = ("_hearer", "_is_set", "_loop", "_receive", "_waiter")
+    __slots__ = ("_hearer", "_is_set", "_receive", "_waiter")
 
     def __init__(self, receive: Receive, hearer: Hearer, *, is_set: bool) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._receive = receive
+        self._receive: Receive | None = receive
         self._hearer: Hearer | None = hearer
         self._waiter: asyncio.Future[None] | None = None
         self._is_set = False
@@ -88,7 +87,7 @@ class Alarm:
         """There is something new."""
         self._is_set = True
         if self._waiter is None:
-            self._loop.call_soon(self._ring)
+            self._ring_soon()
         elif not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -103,24 +102,30 @@ class Alarm:
     async def wait(self) -> Literal[True]:
         """Wait until there is."""
         if not self._is_set:
-            self._waiter = self._loop.create_future()
+            self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
                 if self._is_set:  # whoever waited may have given up
-                    self._loop.call_soon(self._ring)
+                    self._ring_soon()
         return True
 
     # As a listener
 
+    def _ring_soon(self) -> None:
+        if self._hearer is not None:
+            asyncio.get_running_loop().call_soon(self._ring)
+
     def _ring(self) -> None:
-        while self._hearer is not None and self._is_set and self._waiter is None and self._hearer.wants():
-            self._hearer.hear(_at_once(cast("Coroutine[Any, Any, Message]", self._receive())))
+        while (hearer := self._hearer) is not None and (receive := self._receive) is not None:
+            if not self._is_set or self._waiter is not None or not hearer.wants():
+                return
+            hearer.hear(_at_once(cast("Coroutine[Any, Any, Message]", receive())))
 
     def cancel(self) -> None:
         """Be no more than an event, from now on."""
-        self._hearer = None
+        self._hearer = self._receive = None  # which leads to whoever has this event: a circle, else
 
     def done(self) -> bool:
         """Whether it is no more than that."""

@@ -10,7 +10,7 @@ from millstream.pipeline.plans import FORMAT, Plan
 from millstream.web.request import Request
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chosen:
     """What is decided about a response before its action is called."""
 
@@ -26,6 +26,8 @@ def chosen(match: Match, plan: Plan, request: Request) -> Chosen:
     Raises:
         HTTPError: 406 when it cannot be had.
     """
+    if not plan.negotiates and not match.extension:
+        return Chosen(match, plan, plan.offers[0], negotiated=False)
     wanted = ""
     if plan.by_format and FORMAT in match.params and FORMAT in request.query_params:
         wanted = request.query_params[FORMAT]

@@ -8,7 +8,6 @@ stands in `sending.py`; whatever goes wrong anywhere comes to `ends.py`, once; `
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import re
 from collections.abc import Coroutine, Mapping, Sequence
@@ -43,7 +42,7 @@ from millstream.pipeline.waiting import wait_here
 from millstream.protocol.lifecycle import Event, State
 from millstream.protocol.ports import Exchange
 from millstream.web.proxies import Binding
-from millstream.web.request import Request
+from millstream.web.request import BODILESS, Request
 from millstream.web.response import Response
 
 __all__ = ["House", "Visit"]
@@ -84,7 +83,7 @@ class Visit:
         self._response = Response()
         self._stream = Stream(client=self._request.remote_addr, route=_printable(self._request.path_info))
         self._scope = Scope(house.lanes, self._stream)
-        self._request.wait = partial(wait_here, self._scope, asyncio.get_running_loop())
+        self._request.wait = partial(wait_here, self._scope)
         self._sending: Sending | None = None
         self._decided: Chosen | None = None
         self._more = 0  # attempts that are left
@@ -131,19 +130,20 @@ class Visit:
     async def _find(self) -> Match | Mount:
         if self._run is not None and self._run.match is not None:
             return self._run.match
-        request, house = self._request, self._house
-        params = await self._params()
-        return await house.tree.find(request.path_info, request.method, params, self._scope.call)
+        request, tree = self._request, self._house.tree
+        path, method = request.path_info, request.method
+        if method in BODILESS or mounted(tree, path, guarded=True) is not None:
+            params = request.query_fields()  # a body belongs to the application that is mounted there
+        else:
+            params = await self._params()
+        return tree.known(path, method, params) or await tree.find(path, method, params, self._scope.call)
 
     async def _params(self) -> dict[str, Any]:
-        """The fields, from the body too, unless the body belongs to an application mounted on this path."""
-        request, house = self._request, self._house
-        if mounted(house.tree, request.path_info, guarded=True) is not None:
-            return request.params.mixed()
-        settings = house.settings
-        return await request.read_fields(
+        settings = self._house.settings
+        params = await self._request.read_params(
             settings.max_body, stall=settings.stall_timeout, rate=settings.min_rate
         )
+        return params.mixed()
 
     async def _act(self, match: Match) -> Stage | None:
         self._stream.route = match.action.label

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.datastructures import MutableHeaders
 
@@ -23,8 +22,7 @@ _FOR_STREAMS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(NamedTuple):
     """What the house says of a body where its author is silent."""
 
     content_type: str | None

@@ -42,7 +42,7 @@ class Page:
     values: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Streamed:
     """Items for the codec."""
 

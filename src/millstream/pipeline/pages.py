@@ -86,7 +86,7 @@ async def _awaited(
             yield encode(piece)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _AsyncPage(AsyncSource):
     """A page that runs in the request's task."""
 

@@ -18,6 +18,7 @@ from millstream.config import CLIENT_KEY, DURABLE, Settings
 from millstream.dispatch.action import Action
 from millstream.dispatch.expose import Exposure
 from millstream.engine.ledger import Admission, admission
+from millstream.engine.terms import Terms, terms_of
 from millstream.errors import ConfigurationError, HTTPError
 from millstream.pipeline.clients import ClientKey, checked, client_of
 from millstream.pipeline.durable import Durability, durability_of
@@ -39,6 +40,10 @@ class Plan:
     admission: Admission = field(default_factory=Admission)
     client_key: ClientKey | None = None
     durable: Durability | None = None
+    terms: Terms = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", terms_of(self.settings))
 
     def producing(self, durable: Durability) -> Plan:
         """The same for a run of the action: what goes into a log is neither hurried nor compressed."""

@@ -22,7 +22,7 @@ from millstream.pipeline.house import House
 from millstream.pipeline.outcomes import Filed, Foreign, Outcome, Page, Streamed, Whole
 from millstream.pipeline.pages import flow_of, page_source
 from millstream.protocol.events import Reason
-from millstream.protocol.ports import Encoder, Exchange, Head, Transform
+from millstream.protocol.ports import ChunkTransform, Encoder, Exchange, Head, Transform
 from millstream.web.conditions import NOTHING, part_head, part_wanted
 from millstream.web.request import Request
 from millstream.web.response import Response
@@ -85,19 +85,23 @@ class Sending:
             HTTPError: when there is no such thing to send, or no room for another stream.
             Exception: whatever a participant raised.
         """
+        # What is sent most, first; and by keyword, because for a positional pattern CPython 3.11 makes a name
+        # each time, and its cache of attributes keeps those, and with each a megabyte of a crowd's memory.
         match outcome:
+            case Streamed(source=source):
+                self.counts_rows = not (
+                    isinstance(source, SyncSource) and hasattr(source.closable, "batches")
+                )
+                encoder = self._chosen.offer.encoder(self._route, as_annotated=as_annotated)
+                head = partial(self._stream_head, self._chosen.offer.type_for(encoder))
+                await self._open(source, encoder, head, self._transforms)
             case Whole():
                 await self._whole(outcome)
             case Page():
                 await self._page(outcome)
-            case Streamed(source):
-                self.counts_rows = not hasattr(getattr(source, "closable", None), "batches")
-                encoder = self._chosen.offer.encoder(self._route, as_annotated=as_annotated)
-                head = partial(self._stream_head, self._chosen.offer.type_for(encoder))
-                await self._open(source, encoder, head, self._transforms)
-            case Filed(file):
+            case Filed(file=file):
                 await self._file(await self._scope.call(opened, file, self._route))
-            case Foreign(response):
+            case Foreign(response=response):
                 await self._foreign(response)
 
     @property
@@ -161,7 +165,7 @@ class Sending:
         if isinstance(source, AsyncSource):
             self._scope.release_idle_lane()
         body = Body(source, encoder, make_head, transforms, self._house.item_hooks)
-        self.delivery = Delivery(body, self._scope, self._exchange, plan.settings)
+        self.delivery = Delivery(body, self._scope, self._exchange, plan.terms)
 
     async def _head_alone(
         self, source: Source, make_head: Callable[[], Head], transforms: Sequence[Transform]
@@ -234,7 +238,10 @@ class Sending:
     @property
     def _compression(self) -> Sequence[Transform]:
         """The last transform: what comes out of it is no text any more."""
-        return (self._chosen.plan.compression.for_client(self._request.headers.get("accept-encoding")),)
+        return (self._compressed,)
+
+    def _compressed(self, head: Head) -> ChunkTransform | None:
+        return self._chosen.plan.compression.of(head, self._request.field(b"accept-encoding"))
 
 
 def _loosen(head: Head) -> None:

@@ -13,9 +13,7 @@ from millstream.errors import ControllerError, StreamInterrupted
 Result = TypeVar("Result")
 
 
-def wait_here(
-    scope: Scope, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Result]
-) -> Result:
+def wait_here(scope: Scope, coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine on the request's loop and block its thread until it is done, or the stream is ended.
 
     Raises:
@@ -30,7 +28,7 @@ def wait_here(
             "`async for`, in a thread of your own hand the pieces over"
         )
     lane, stream = scope.lane, scope.stream
-    job = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    job = asyncio.run_coroutine_threadsafe(coroutine, stream.loop)
     job.add_done_callback(partial(_ring, lane.bell))
     while not stream.unwanted:
         lane.wait(None)  # one ring is ours; others come when the socket has room, or the stream is ended

@@ -67,25 +67,16 @@ COMMITTED: Final = frozenset({State.ENDING, State.DELIVERED, State.UNSEEN})
 """States in which the transaction is known to be committed."""
 
 
-class Lifecycle:
-    """One stream's place in the table.
+def told(state: State, event: Event) -> State:
+    """Where an event leads to.
 
     Raises:
-        LifecycleError: from `tell`, when the state does not know the event.
+        LifecycleError: when the state does not know it.
     """
-
-    __slots__ = ("state",)
-
-    def __init__(self) -> None:
-        self.state = State.WAITING
-
-    def tell(self, event: Event) -> State:
-        """Take in an event and return the state it led to."""
-        try:
-            self.state = TRANSITIONS[self.state][event]
-        except KeyError:
-            raise LifecycleError(self.state.name, event.name) from None
-        return self.state
+    try:
+        return TRANSITIONS[state][event]
+    except KeyError:
+        raise LifecycleError(state.name, event.name) from None
 
 
 # Final states take in what may still arrive late from outside (a client's leaving, a halt) and stay.

@@ -100,6 +100,13 @@ class Request(StarletteRequest):
         fields["content-type"] = self.headers.get("content-type", "")
         return str(fields.get_param("charset", "utf-8"))
 
+    def field(self, name: bytes) -> str | None:
+        """One header by its name in lower case; the `headers` would be kept for as long as the stream."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return str(value, "latin-1")
+        return None
+
     def stream(self) -> Upload:  # type: ignore[override]  # less than Starlette's generator, and for `for`, too
         """The body while it arrives: `async for` in asynchronous code, `for` in synchronous code.
 
@@ -131,17 +138,10 @@ class Request(StarletteRequest):
         """
         return Lines(self.stream(), self.charset)
 
-    async def read_fields(
-        self, limit: int | None, *, stall: float | None = None, rate: float | None = None
-    ) -> dict[str, Any]:
-        """What `read_params` reads, as `Params.mixed` gives it; most requests have a query, or not even that.
-
-        Raises:
-            HTTPError: as `read_params`.
-        """
-        if self.method in _BODILESS:
-            return _mixed(self._query())
-        return (await self.read_params(limit, stall=stall, rate=rate)).mixed()
+    def query_fields(self) -> dict[str, Any]:
+        """The query fields alone, as `Params.mixed` gives them."""
+        query = self._query()
+        return _mixed(query) if query else {}
 
     async def read_params(
         self, limit: int | None, *, stall: float | None = None, rate: float | None = None
@@ -159,7 +159,7 @@ class Request(StarletteRequest):
             HTTPError: 400 when the body is not what its type says, 408 when it does not come, 413 when it is
                 too long.
         """
-        read = None if self.method in _BODILESS else _READERS.get(self.content_type)
+        read = None if self.method in BODILESS else _READERS.get(self.content_type)
         if read is None:
             return self.params  # the query's, which are not kept beside it
         refuse_declared(self, limit)
@@ -284,6 +284,6 @@ def _once(body: bytes) -> Receive:
 
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")  # whatever else it says, what arrives is counted
-_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _READERS: Final = {**dict.fromkeys(_FORMS, _read_form), "application/json": _read_json}
