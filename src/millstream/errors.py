@@ -10,6 +10,7 @@ A class names who erred, so that whoever catches it knows whom to tell::
     │   └── HeadAlreadySent         … status, headers or cookies changed after they left
     ├── HTTPError                   the client, or the author's `abort`: a status that is not a success
     │   ├── Overloaded              … a cap is reached; comes with Retry-After
+    │   │   └── ThreadGivenUp       … the process ends, and nobody waits any longer for a thread that blocks
     │   └── HTTPRedirect            … no error to anybody, but it leaves an action the same way
     ├── OutsideRequest              the author: a proxy was used where no request is (also a RuntimeError)
     ├── LifecycleError              us: an event that the stream's state does not know
@@ -131,6 +132,13 @@ class Overloaded(HTTPError):
 
     def __init__(self, detail: str, *, status: int = 503, retry_after: int = 1) -> None:
         super().__init__(status, detail, headers={"Retry-After": str(retry_after)})
+
+
+class ThreadGivenUp(Overloaded):
+    """The process is about to end, and the thread that would answer blocks: nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        super().__init__("this process is about to end, and a thread of it blocks")
 
 
 class HTTPRedirect(HTTPError):

@@ -20,8 +20,10 @@ from threading import Thread
 import pytest
 
 SHOP = """
+import asyncio
 import os
 import time
+from contextlib import suppress
 from millstream import Event, Millstream, TGController, expose, stream
 
 class RootController(TGController):
@@ -45,6 +47,13 @@ class RootController(TGController):
     def blocks(self):
         yield {"id": 1}
         time.sleep(600)
+
+    @expose("ndjson")
+    async def insists(self):
+        yield {"id": 1}
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(600)
 
     @expose("ndjson")
     def breaks(self):
@@ -290,14 +299,22 @@ def test_an_endless_stream_is_told_of_sigterm_at_once() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 @pytest.mark.parametrize(("drain", "signals"), [("0.1", 1), ("600", 2)], ids=["once", "twice"])
-def test_a_thread_that_blocks_does_not_keep_the_process(
-    shop: Path, number: signal.Signals, drain: str, signals: int
+@pytest.mark.parametrize(
+    ("path", "says", "normally"),
+    [
+        ("blocks", "the thread blocks, and is given up with the process", True),
+        ("insists", "given up with the process: 1", False),
+    ],
+    ids=["a thread that blocks", "a task that will not end"],
+)
+def test_what_cannot_be_ended_does_not_keep_the_process(
+    shop: Path, *, number: signal.Signals, drain: str, signals: int, path: str, says: str, normally: bool
 ) -> None:
     limits = f"drain_timeout = {drain}\nclose_timeout = 0.2\n"
     (shop / "app.ini").write_text((shop / "app.ini").read_text("utf-8") + limits, "utf-8")
     with (
         serving("app.ini") as server,
-        urllib.request.urlopen(f"{server.url}/blocks", timeout=PATIENCE) as reply,  # noqa: S310  http
+        urllib.request.urlopen(f"{server.url}/{path}", timeout=PATIENCE) as reply,  # noqa: S310  http
     ):
         assert reply.readline() == b'{"id":1}\n'
         for _ in range(signals):
@@ -305,8 +322,8 @@ def test_a_thread_that_blocks_does_not_keep_the_process(
             server.wait_for("INFO|ERROR")  # it writes something at each: they are not one to it
             time.sleep(0.2)
         status, log = server.wait()
-    assert status == -number
-    assert "given up with the process: 1" in log
+    assert status == (0 if normally and number == signal.SIGINT else -number)
+    assert says in log
     assert "lifespan" not in log
 
 

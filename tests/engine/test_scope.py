@@ -13,7 +13,7 @@ from tests.engine.conftest import PATIENCE, AsyncUnit, Unit, begun
 from millstream.engine.scope import Scope, _finish
 from millstream.engine.stream import Stream
 from millstream.engine.threads import Lanes
-from millstream.errors import Overloaded
+from millstream.errors import Overloaded, ThreadGivenUp
 from millstream.protocol.events import Reason, Statistics
 from millstream.protocol.lifecycle import Event
 from millstream.protocol.ports import Join
@@ -417,3 +417,23 @@ async def test_a_generator_is_stepped_in_one_context_from_first_to_last() -> Non
     scope = await opened()
     assert await scope.start(consume) == ["Ann", "nobody"]
     await scope.close()
+
+
+async def test_a_thread_that_was_given_up_keeps_its_units_and_others_are_told_elsewhere() -> None:
+    """What the thread is in cannot be touched; who is told of the end did not ask on which thread."""
+    log: list[str] = []
+    lanes, gate, told = Lanes(10), threading.Event(), list[Any]()
+    scope = await begun(Stream(route="Root.blocks"), Unit("u", log), lanes=lanes)
+    scope.stream.callbacks = (lambda reason, _: told.append((reason, threading.current_thread().name)),)
+    job = scope.start(gate.wait)
+    scope.stream.interrupt(Reason.SHUTDOWN)
+    lanes.give_up()
+    with pytest.raises(ThreadGivenUp):
+        await job
+    async with asyncio.timeout(5):
+        await scope.abort()
+        await scope.close()
+    gate.set()
+    assert log == []
+    assert told == [(Reason.SHUTDOWN, "millstream Root.blocks")]
+    assert lanes.busy == 0

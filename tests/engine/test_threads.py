@@ -12,7 +12,7 @@ from tests.engine.conftest import soon
 
 from millstream.engine import threads
 from millstream.engine.threads import IDLE_NAME, Lane, Lanes
-from millstream.errors import Overloaded
+from millstream.errors import Overloaded, ThreadGivenUp
 
 
 def fails(error: BaseException) -> Callable[[], None]:
@@ -344,3 +344,34 @@ async def test_a_task_is_woken_by_plain_futures() -> None:
 
 async def _awaited(job: Any) -> Any:
     return await job
+
+
+# The end of the process
+
+
+async def test_a_thread_that_blocks_is_given_up_and_nobody_waits_for_it_or_is_lent_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lanes, gate, ended = Lanes(2), threading.Event(), threading.Event()
+    blocks, rests = lanes.borrow("Root.blocks"), lanes.borrow("Root.rests")
+    await rests.submit(lambda: None)
+
+    def block() -> None:
+        gate.wait()
+        ended.set()
+
+    job = blocks.submit(block)
+    lanes.give_up()
+    for outcome in (job, blocks.submit(lambda: "later")):
+        with pytest.raises(ThreadGivenUp):
+            await outcome
+    assert await rests.submit(lambda: "here") == "here"
+    blocks.release()
+    rests.release()
+    gate.set()
+    await soon(ended.is_set)
+    await asyncio.sleep(0.01)  # what it comes to is told, and means nothing
+    assert (lanes.busy, blocks in lanes._idle) == (0, False)
+    assert [record.getMessage() for record in caplog.records] == [
+        "millstream Root.blocks: the thread blocks, and is given up with the process"
+    ]

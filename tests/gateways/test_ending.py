@@ -36,6 +36,10 @@ def server() -> Iterator[Server]:
         signal.signal(number, handler)
 
 
+def nobody() -> None:
+    """There is nobody to give up."""
+
+
 async def heard() -> None:
     """A signal's handler runs soon, and asks the loop to run what follows."""
     for _ in range(5):
@@ -44,7 +48,7 @@ async def heard() -> None:
 
 async def test_a_signal_begins_the_drain_and_is_the_servers_too(server: Server) -> None:
     ledger = Ledger(Settings())
-    ending, stream = Ending(ledger), Stream()
+    ending, stream = Ending(ledger, nobody), Stream()
     ledger.enter(stream)
     ending.listen()
     signal.raise_signal(signal.SIGTERM)
@@ -67,7 +71,7 @@ async def test_a_second_wish_gives_no_more_time(
     server: Server, signals: list[signal.Signals], is_over: bool
 ) -> None:
     ledger = Ledger(Settings())
-    ending, stream = Ending(ledger), Stream()
+    ending, stream = Ending(ledger, nobody), Stream()
     ledger.enter(stream)
     ending.listen()
     for number in signals:
@@ -79,14 +83,14 @@ async def test_a_second_wish_gives_no_more_time(
 
 
 async def test_after_the_end_the_signals_are_the_servers_again(server: Server) -> None:
-    ending = Ending(Ledger(Settings()))
+    ending = Ending(Ledger(Settings()), nobody)
     ending.listen()
     ending.leave()
     assert [signal.getsignal(number) for number in SIGNALS] == [server.handle, server.handle]
 
 
 async def test_whoever_listened_after_us_is_not_pushed_aside(server: Server) -> None:
-    first, second = Ending(Ledger(Settings())), Ending(Ledger(Settings()))
+    first, second = Ending(Ledger(Settings()), nobody), Ending(Ledger(Settings()), nobody)
     first.listen()
     second.listen()
     first.leave()
@@ -96,12 +100,12 @@ async def test_whoever_listened_after_us_is_not_pushed_aside(server: Server) -> 
 async def test_without_a_server_the_signals_of_a_process_are_not_ours() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     assert not callable(before[0])
-    Ending(Ledger(Settings())).listen()
+    Ending(Ledger(Settings()), nobody).listen()
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_only_the_main_thread_has_signals(server: Server) -> None:
-    ending = Ending(Ledger(Settings()))
+    ending = Ending(Ledger(Settings()), nobody)
     thread = threading.Thread(target=ending.listen)
     thread.start()
     thread.join()
@@ -109,7 +113,7 @@ def test_only_the_main_thread_has_signals(server: Server) -> None:
 
 
 def test_a_signal_after_the_loop_was_closed_is_the_servers_alone(server: Server) -> None:
-    ending = Ending(Ledger(Settings()))
+    ending = Ending(Ledger(Settings()), nobody)
 
     async def listen() -> None:
         ending.listen()
@@ -117,3 +121,28 @@ def test_a_signal_after_the_loop_was_closed_is_the_servers_alone(server: Server)
     asyncio.run(listen())
     signal.raise_signal(signal.SIGTERM)
     assert server.heard == [signal.SIGTERM]
+
+
+async def test_what_has_not_ended_when_it_should_have_is_given_up(server: Server) -> None:
+    given_up = asyncio.Event()
+    ledger = Ledger(Settings(drain_timeout=0.01, close_timeout=0.01))
+    ending = Ending(ledger, given_up.set)
+    ending.listen()
+    signal.raise_signal(signal.SIGTERM)
+    await heard()
+    assert not given_up.is_set()  # also without a stream: an action may block
+    async with asyncio.timeout(5):
+        await given_up.wait()
+    ending.leave()
+
+
+async def test_what_has_ended_in_time_is_not(server: Server) -> None:
+    given_up: list[str] = []
+    ending = Ending(Ledger(Settings(drain_timeout=60)), lambda: given_up.append("all"))
+    before = asyncio.all_tasks()
+    ending.listen()
+    signal.raise_signal(signal.SIGTERM)
+    await heard()
+    ending.leave()
+    await heard()
+    assert (given_up, asyncio.all_tasks()) == ([], before)

@@ -8,7 +8,7 @@ from millstream.app import Millstream
 from millstream.dispatch.controllers import TGController
 from millstream.dispatch.expose import expose
 from millstream.errors import ConfigurationError, ControllerError, HTTPError
-from millstream.pipeline.clients import checked, client_of
+from millstream.pipeline.clients import checked, client_of, place_of
 from millstream.web.request import Request
 
 
@@ -46,6 +46,23 @@ def root_with(key: Any) -> TGController:
 def test_without_a_key_a_client_is_its_address() -> None:
     assert checked(None) is None
     assert client_of(asked(), None) == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::7", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("/run/sock", "/run/other", False),
+        ("", "", True),
+    ],
+)
+def test_who_has_a_network_of_addresses_is_one_client(one: str, other: str, *, same: bool) -> None:
+    assert (place_of(one) == place_of(other)) is same
 
 
 def test_a_key_names_the_client() -> None:

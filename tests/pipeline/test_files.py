@@ -4,7 +4,7 @@ import gzip
 import io
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, SpooledTemporaryFile
 from typing import Any, BinaryIO
 
 import pytest
@@ -159,3 +159,16 @@ def test_a_closed_file_is_no_answer(path: Path) -> None:
 )
 def test_a_name_tells_a_type(name: str, content_type: str) -> None:
     assert type_of(name) == content_type
+
+
+@pytest.mark.parametrize("size", [10, 10_000], ids=["in memory", "on disk"])
+def test_a_spooled_file_has_a_size_and_begins_where_it_stands(size: int) -> None:
+    file: Any = SpooledTemporaryFile(max_size=100)  # noqa: SIM115  it is closed below
+    file.write(b"x" + b"a" * size)
+    file.seek(1)
+    found = opened(file, "Root.feed")
+    assert found.size == size
+    assert b"".join(found.pieces(None)) == b"a" * size
+    assert b"".join(found.pieces(slice(2, 5))) == b"aaa"
+    found.close()
+    assert file.closed

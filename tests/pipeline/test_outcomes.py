@@ -5,7 +5,7 @@ from collections import namedtuple
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, SpooledTemporaryFile
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -171,6 +171,13 @@ def test_a_path_and_an_open_binary_file_are_files(make: Callable[[str], Any]) ->
 
 
 def test_a_temporary_file_is_a_file_and_a_text_file_is_a_stream_of_lines() -> None:
-    with NamedTemporaryFile() as binary, Path(__file__).open(encoding="utf-8") as text:
+    with (
+        NamedTemporaryFile() as binary,
+        SpooledTemporaryFile() as spooled,
+        SpooledTemporaryFile(mode="w+") as spooled_text,
+        Path(__file__).open(encoding="utf-8") as text,
+    ):
         assert isinstance(outcome(binary), Filed)
+        assert isinstance(outcome(spooled), Filed)
         assert isinstance(outcome(text), Streamed)
+        assert isinstance(outcome(spooled_text), Streamed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 
 from starlette.applications import Starlette
@@ -67,6 +68,17 @@ class Sync(TGController):
         finally:
             note("closed flood")
 
+    @expose("ndjson")
+    def blocks(self) -> Iterator[int]:
+        watched()
+        yield 1
+        time.sleep(600)
+
+    @expose("json")
+    def blocked(self) -> None:
+        note("begun")
+        time.sleep(600)
+
 
 class Async(TGController):
     @expose("sse", retry=2500)
@@ -119,6 +131,9 @@ class Root(TGController):
         return {"process": os.getpid()}
 
 
-app = Millstream(Root(), Settings(drain_timeout=float(os.environ.get("DRAIN", "1"))))
+limits = Settings(
+    drain_timeout=float(os.environ.get("DRAIN", "1")), close_timeout=float(os.environ.get("CLOSE", "10"))
+)
+app = Millstream(Root(), limits)
 mounted = Starlette(routes=[Mount("/below", app)])
 impatient = Millstream(Root(), Settings(stall_timeout=0.3))

@@ -60,8 +60,8 @@ def journal(tmp_path: Path) -> Journal:
 
 
 @contextmanager
-def served(name: str, journal: Journal, drain: float = DRAIN) -> Iterator[Running]:
-    environment = {"JOURNAL": str(journal.file), "DRAIN": str(drain)}
+def served(name: str, journal: Journal, drain: float = DRAIN, **more: str) -> Iterator[Running]:
+    environment = {"JOURNAL": str(journal.file), "DRAIN": str(drain), **more}
     with started(COMMANDS[name], journal.file.parent, environment) as server:
         yield server
 
@@ -143,6 +143,23 @@ def test_a_reader_that_does_not_read_does_not_keep_the_process(
         took = server.end(signal.SIGTERM, within=BOUND)
         print(f"{name} /{kind}: ended {took - DRAIN:.2f} s after the drain")  # noqa: T201  a measurement, shown with -rP
     assert journal.lines() == {"closed flood": 1, "ended shutdown": 1}
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "uvicorn-h11-asyncio", "granian", "millstream"])
+def test_a_thread_that_blocks_does_not_keep_the_process(name: str, journal: Journal) -> None:
+    with served(name, journal, CLOSE="0.5") as server, ExitStack() as crowd:
+        streaming, waiting = (
+            crowd.enter_context(connect("127.0.0.1", server.port, timeout=PATIENCE)) for _ in range(2)
+        )
+        reply = streaming.get("/sync/blocks")
+        assert reply.next_chunk()
+        waiting.socket.sendall(b"GET /sync/blocked HTTP/1.1\r\nHost: x\r\n\r\n")
+        journal.wait("begun")
+        took = server.end(signal.SIGTERM, within=BOUND)
+        print(f"{name}: ended {took - DRAIN:.2f} s after the drain")  # noqa: T201  a measurement, shown with -rP
+        broken_off(reply)
+        assert b" 503 " in waiting.socket.recv(4096).partition(b"\r\n")[0]
+    assert journal.lines() == {"begun": 1, "ended shutdown": 1}
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "granian"])

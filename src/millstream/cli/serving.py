@@ -24,7 +24,7 @@ from millstream.config import Settings
 from millstream.errors import ConfigurationError
 
 BACKLOG: Final = 4096  # what Linux grants: whoever comes when it is full tries again only after a second
-LISTENERS: Final = 4
+LISTENERS: Final = 5
 """Times that the port is listened to.
 
 For each the loop lets in one client a turn. When a crowd comes, one alone has a turn of the loop for every

@@ -21,6 +21,7 @@ from millstream.engine.scope import Scope
 from millstream.engine.source import SyncSource
 from millstream.engine.stepping import go_on
 from millstream.engine.threads import ThreadResult
+from millstream.errors import ThreadGivenUp
 from millstream.protocol.ports import Flush
 
 _LOG: Final = logging.getLogger("millstream")
@@ -163,8 +164,9 @@ class SyncDrive:
     async def _let_finish(self, pump: ThreadResult) -> None:
         try:
             await pump
-        except asyncio.CancelledError:
-            raise
+        except (asyncio.CancelledError, ThreadGivenUp) as raised:
+            if isinstance(raised, asyncio.CancelledError):
+                raise
         except BaseException:  # noqa: BLE001  it is logged, and the reason of the end stands already
             _LOG.exception("%s: the producer failed while it was closed", self._stream.route)
 

@@ -189,9 +189,13 @@ class Ledger:
         """
         self._begin_draining()
         self._end_by = min(self._end_by, asyncio.get_running_loop().time() + self.drain_timeout)
-        await self._wait_empty(lambda: self._end_by)
+        await self._wait(lambda: self._end_by, until_empty=True)
         self._interrupt()
-        await self._wait_empty(lambda: self._end_by + self._close_timeout)
+        await self._wait(lambda: self._end_by + self._close_timeout, until_empty=True)
+
+    async def overdue(self) -> None:
+        """Wait for the moment at which everything should have ended."""
+        await self._wait(lambda: self._end_by + self._close_timeout, until_empty=False)
 
     def hurry(self) -> None:
         """No more time is given: what is still open ends now."""
@@ -215,9 +219,9 @@ class Ledger:
         for stream in list(self._streams.values()):
             stream.interrupt(Reason.SHUTDOWN)
 
-    async def _wait_empty(self, moment: Callable[[], float]) -> None:
+    async def _wait(self, moment: Callable[[], float], *, until_empty: bool) -> None:
         clock = asyncio.get_running_loop().time
-        while self._streams and clock() < moment():
+        while (self._streams or not until_empty) and clock() < moment():
             if self._news is None or self._news.is_set():
                 self._news = asyncio.Event()
             until = moment()

@@ -132,12 +132,14 @@ class Scope:
 
     async def abort(self) -> None:
         """Undo what was not committed, also while the request's task is being cancelled."""
-        if self.units:
+        if self.units and not self._is_given_up:
             with CancelScope(shield=True):
                 await settlement.abort(self.units, self._call_at_last)
 
     async def close(self) -> None:
         """Give back everything: the last step of a request's way, after the last byte."""
+        if self._is_given_up:
+            self._leave_behind()
         try:
             if self.units or self.stream.callbacks:
                 with CancelScope(shield=True):
@@ -151,6 +153,17 @@ class Scope:
                 self._lane.release()
                 self._lane = None
             self._context = None
+
+    @property
+    def _is_given_up(self) -> bool:
+        return self._lane is not None and self._lane.is_given_up
+
+    def _leave_behind(self) -> None:
+        """Part from a thread that blocks, and from the units it may be in; the process ends with both."""
+        if self._lane is not None:
+            self._lane.release()
+        self._lane = self._context = None
+        self.units.clear()
 
     async def _call_at_last(self, function: Callable[..., Any], /, *args: Any) -> Any:
         """The port `Call` for giving up, which must not fail for want of a thread."""

@@ -11,6 +11,7 @@ thread is woken once for a job and never for anything else, and the loop is told
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -21,8 +22,9 @@ from typing import Any, Final
 from millstream.engine.inbox import inbox_of
 from millstream.engine.leftovers import give_back_soon, is_gone
 from millstream.engine.pace import PACE
-from millstream.errors import Overloaded
+from millstream.errors import Overloaded, ThreadGivenUp
 
+_LOG: Final = logging.getLogger("millstream")
 IDLE_NAME: Final = "millstream-idle"
 IDLE_SECONDS: Final = 30.0
 
@@ -73,7 +75,7 @@ class ThreadResult(asyncio.Future[Any]):
 class Lane:
     """One thread, lent to one request at a time, doing its jobs in order."""
 
-    __slots__ = ("_jobs", "_lanes", "_thread", "_undone", "bell", "loop")
+    __slots__ = ("_jobs", "_lanes", "_thread", "_undone", "bell", "is_given_up", "loop")
 
     def __init__(self, lanes: Lanes, name: str) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None  # the last one it worked for
@@ -81,7 +83,8 @@ class Lane:
         self._jobs: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...], ThreadResult] | None] = (
             SimpleQueue()
         )
-        self._undone = 0  # jobs of whose end the loop does not know yet
+        self._undone: list[ThreadResult] = []  # of jobs of whose end the loop does not know yet
+        self.is_given_up = False
         self.bell: SimpleQueue[None] = SimpleQueue()  # rung to wake a job that waits; see `wait`
         self._thread = _Thread(self._work, name)
         self._thread.start()
@@ -94,8 +97,11 @@ class Lane:
         """Run a function on the thread, after everything submitted before."""
         self.loop = asyncio.get_running_loop()
         outcome = ThreadResult(loop=self.loop)
-        self._undone += 1
-        self._jobs.put((function, args, outcome))
+        if self.is_given_up:
+            outcome.set_exception(ThreadGivenUp())
+        else:
+            self._undone.append(outcome)
+            self._jobs.put((function, args, outcome))
         return outcome
 
     def wait(self, seconds: float | None) -> bool:
@@ -108,7 +114,9 @@ class Lane:
 
     def release(self) -> None:
         """Give the thread back; it rests once its last job is done, and does not count from now on."""
-        self._lanes.returned()
+        self._lanes.returned(self)
+        if self.is_given_up:
+            return
         if self._undone:
             self.submit(self._rest)
         else:  # it does so already: there is no need to wake it
@@ -117,6 +125,18 @@ class Lane:
     def dismiss(self) -> None:
         """Let the thread end after its last job."""
         self._jobs.put(None)
+
+    def give_up(self) -> bool:
+        """Wait no more for what it does, if it does anything; later jobs come to nothing, too."""
+        self.is_given_up = bool(self._undone)
+        for outcome in self._undone:
+            outcome.set_exception(ThreadGivenUp())
+        return self.is_given_up
+
+    @property
+    def name(self) -> str:
+        """Of the route it works for."""
+        return self._thread.name
 
     def is_current(self) -> bool:
         """Whether the caller runs on this thread."""
@@ -152,7 +172,9 @@ class Lane:
             del outcome, result, raised
 
     def _done(self, outcome: ThreadResult, result: Any, raised: BaseException | None) -> None:
-        self._undone -= 1
+        if self.is_given_up:
+            return
+        self._undone.pop(0)  # they are done in order
         outcome.resolve(result, raised)
 
 
@@ -163,14 +185,13 @@ class Lanes:
         self._limit = limit
         self._retry_after = retry_after
         self._idle: dict[Lane, None] = {}  # in the order they came to rest
-        self._lock = threading.Lock()
-        self._busy = 0
+        self._lent: set[Lane] = set()
         self._ended = 0  # threads nobody needed, since memory was given back
 
     @property
     def busy(self) -> int:
         """How many threads are lent."""
-        return self._busy
+        return len(self._lent)
 
     def borrow(self, name: str, *, beyond_limit: bool = False) -> Lane:
         """Lend a thread; the one that rested last, for its caches are warm.
@@ -182,7 +203,7 @@ class Lanes:
         Raises:
             Overloaded: when all are lent, or the system gives no more.
         """
-        if self._busy >= self._limit and not beyond_limit:
+        if len(self._lent) >= self._limit and not beyond_limit:
             told = f"all {self._limit} threads for synchronous actions are busy"
             raise Overloaded(told, retry_after=self._retry_after)
         name = f"millstream {name}"
@@ -192,12 +213,20 @@ class Lanes:
             lane = self._start(name)
         else:
             lane.lend(name)
-        self._count(+1)
+        self._lent.add(lane)
+        PACE.threads(+1)
         return lane
 
-    def returned(self) -> None:
+    def returned(self, lane: Lane) -> None:
         """A thread was given back."""
-        self._count(-1)
+        self._lent.discard(lane)
+        PACE.threads(-1)
+
+    def give_up(self) -> None:
+        """The process ends: wait no more for the threads that are at work."""
+        for lane in list(self._lent):
+            if lane.give_up():
+                _LOG.error("%s: the thread blocks, and is given up with the process", lane.name)
 
     def keep(self, lane: Lane) -> None:
         """A thread has no more to do: told by itself, or for it."""
@@ -225,11 +254,6 @@ class Lanes:
             return Lane(self, name)
         except RuntimeError as refused:  # "can't start new thread"
             raise Overloaded("the system gives this process no more threads") from refused
-
-    def _count(self, change: int) -> None:
-        with self._lock:
-            self._busy += change
-        PACE.threads(change)
 
 
 def _wake(waiter: asyncio.Future[None], _: object) -> None:

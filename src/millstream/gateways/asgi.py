@@ -26,7 +26,7 @@ class Gateway:
     def __init__(self, house: House) -> None:
         self._house = house
         self._proxies = Proxies(house.settings)
-        self._ending = Ending(house.ledger)
+        self._ending = Ending(house.ledger, house.lanes.give_up)
         self._severing = Severing()
         self._cut = self._let_go  # one for all connections
         # How long a client may take what is left of a body that was broken off, by the reason.

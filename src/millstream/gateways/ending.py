@@ -3,7 +3,8 @@
 A server tells an application of its shutdown only after the open responses have ended; an endless stream
 would never learn of it and never end. So the signal itself starts the drain: streams see `stream.draining`,
 and what is still open after `drain_timeout` is ended with a goodbye. The server's own handler goes on to do
-what it does: it stops listening and waits for the responses.
+what it does: it stops listening and waits for the responses. So that it does not wait for ever, threads that
+block are given up `close_timeout` after that.
 """
 
 from __future__ import annotations
@@ -21,10 +22,16 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Ending:
-    """Listens to the signals of a process whose server does."""
+    """Listens to the signals of a process whose server does.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Args:
+        ledger: tells the streams.
+        give_up: gives up what has not ended when it should have.
+    """
+
+    def __init__(self, ledger: Ledger, give_up: Callable[[], None]) -> None:
         self._ledger = ledger
+        self._give_up = give_up
         self._loop: asyncio.AbstractEventLoop | None = None
         self._servers: dict[int, Callable[[int, FrameType | None], Any]] = {}
         self._heard: set[int] = set()
@@ -53,6 +60,8 @@ class Ending:
     def leave(self) -> None:
         """The application has ended: the signals are the server's again."""
         self.listens = False
+        if self._drain is not None:
+            self._drain.cancel()
         self._drain = self._loop = None
         for number, handler in self._servers.items():
             if signal.getsignal(number) == self._told:
@@ -73,7 +82,12 @@ class Ending:
 
     def _begin(self) -> None:
         if self._drain is None:
-            self._drain = asyncio.get_running_loop().create_task(self._ledger.drain())
+            self._drain = asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        await self._ledger.drain()
+        await self._ledger.overdue()
+        self._give_up()
 
     def _hurry(self) -> None:
         self._begin()

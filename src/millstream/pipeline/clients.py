@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any, cast
 
 from millstream.errors import ConfigurationError, ControllerError, HTTPError
@@ -27,15 +28,29 @@ def checked(key: Any) -> ClientKey | None:
     raise ConfigurationError(f"client_key is {found}: it must be a plain function of the request")
 
 
+def place_of(address: str) -> str:
+    """What one client has of the internet: an IPv4 address, or a network of IPv6.
+
+    That is one of 64 bits, of which it may take any address whenever it likes (RFC 8981).
+    """
+    try:
+        place = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(place, IPv4Address):
+        return address
+    return str(place.ipv4_mapped or IPv6Network((place, 64), strict=False))
+
+
 def client_of(request: Request, key: ClientKey | None) -> str:
-    """Whom a request's stream counts for: what the key function says, else the client's address.
+    """Whom a request's stream counts for: what the key function says, else where the client is.
 
     Raises:
         ControllerError: when the function fails, or answers with anything but a text.
         HTTPError: when it refuses the client.
     """
     if key is None:
-        return request.remote_addr
+        return place_of(request.remote_addr)
     called = getattr(key, "__qualname__", repr(key))
     try:
         client: Any = key(request)

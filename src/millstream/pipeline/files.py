@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Final
 
 from millstream.errors import ControllerError, HTTPError
@@ -117,6 +118,11 @@ def _by_file(file: BinaryIO, name: str = "") -> OpenFile:
         content = file.getbuffer()[start:]
         tag = blake2b(content, digest_size=16).hexdigest()
         return OpenFile(file, name, start, len(content), f'"{tag}"')
+    if isinstance(file, SpooledTemporaryFile):
+        start = file.tell()
+        size = file.seek(0, os.SEEK_END) - start
+        file.seek(start)
+        return OpenFile(file, name, start, max(0, size))
     # What is unpacked, or comes over a connection, could only be measured by reading it.
     if not isinstance(getattr(file, "raw", file), io.FileIO):
         return OpenFile(file, name, 0, None)

@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, BinaryIO, Final
 
@@ -126,9 +127,11 @@ def _filed(result: Any, _offer: Offer, _action: str) -> Outcome:
 
 
 def _is_file(result: Any) -> bool:
-    """A path, or an open binary file; a temporary file is one by what it wraps."""
+    """A path, or an open binary file; a temporary file is one by what it wraps, or may come to wrap."""
     if isinstance(result, Path):
         return True
+    if isinstance(result, SpooledTemporaryFile):
+        return not hasattr(result, "encoding")
     return hasattr(result, "seekable") and isinstance(getattr(result, "file", result), _BINARY_FILES)
 
 
