@@ -164,9 +164,10 @@ class SyncDrive:
     async def _let_finish(self, pump: ThreadResult) -> None:
         try:
             await pump
-        except (asyncio.CancelledError, ThreadGivenUp) as raised:
-            if isinstance(raised, asyncio.CancelledError):
-                raise
+        except ThreadGivenUp:  # which was logged
+            return
+        except asyncio.CancelledError:
+            raise
         except BaseException:  # noqa: BLE001  it is logged, and the reason of the end stands already
             _LOG.exception("%s: the producer failed while it was closed", self._stream.route)
 
