@@ -369,8 +369,8 @@ async def test_a_thread_that_blocks_is_given_up_and_nobody_waits_for_it_or_is_le
     blocks.release()
     rests.release()
     gate.set()
-    await soon(ended.is_set)
-    await asyncio.sleep(0.01)  # what it comes to is told, and means nothing
+    await soon(lambda: ended.is_set() and not blocks._thread.is_alive())
+    await asyncio.sleep(0)  # what it comes to was told, and means nothing
     assert (lanes.busy, blocks in lanes._idle) == (0, False)
     assert [record.getMessage() for record in caplog.records] == [
         "millstream Root.blocks: the thread blocks, and is given up with the process"

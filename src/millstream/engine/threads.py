@@ -131,6 +131,8 @@ class Lane:
         self.is_given_up = bool(self._undone)
         for outcome in self._undone:
             outcome.set_exception(ThreadGivenUp())
+        if self.is_given_up:
+            self.dismiss()
         return self.is_given_up
 
     @property
