@@ -35,6 +35,7 @@ class Sync(TGController):
         """Looks for itself, as a producer does that waits elsewhere."""
         seen = watched()
         yield 0
+        seen.note("looks")
         while not stream.client_gone:
             time.sleep(0.005)
         seen.note("saw it")
@@ -152,6 +153,7 @@ def test_a_leaver_is_noticed_by_a_producer_that_never_suspends(wire: WireClient,
 
 def test_a_sync_producer_can_look_for_itself(wire: WireClient, probe: Probe) -> None:
     wire.get("/sync/polite", probe.headers).next_chunk()
+    probe.wait("looks")  # else it may be closed before it is asked for more
     wire.close()
     probe.wait("saw it")
     assert probe.wait_ended().reason is Reason.CLIENT_GONE
