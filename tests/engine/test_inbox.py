@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from millstream.engine.inbox import SLICE, Inbox, inbox_of
+from millstream.engine.inbox import SLICE, Inbox
 
 
 async def on_threads(count: int, function: Callable[[int], None]) -> None:
@@ -86,11 +86,3 @@ def test_a_loop_that_is_closed_refuses() -> None:
     loop.close()
     with pytest.raises(RuntimeError, match="closed"):
         Inbox(loop).call(print)
-
-
-async def test_a_loop_has_its_own() -> None:
-    loop = asyncio.get_running_loop()
-    assert inbox_of(loop) is inbox_of(loop)
-    other = asyncio.new_event_loop()
-    assert inbox_of(other) is not inbox_of(loop)
-    other.close()

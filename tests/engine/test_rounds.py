@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.conftest import InstantLoop, instantly
 
-from millstream.engine.rounds import PER_SECOND, Rounds, rounds_of
+from millstream.engine.rounds import PER_SECOND, Rounds
 
 
 class Waiter:
@@ -112,14 +112,6 @@ async def test_whoever_sets_the_timer_is_not_kept_by_it() -> None:
     gone = contextvars.Context().run(enter)
     gc.collect()
     assert gone() is None
-
-
-async def test_a_loop_has_its_own() -> None:
-    loop = asyncio.get_running_loop()
-    assert rounds_of(loop) is rounds_of(loop)
-    other = asyncio.new_event_loop()
-    assert rounds_of(other) is not rounds_of(loop)
-    other.close()
 
 
 @pytest.mark.parametrize("count", [1, 1000])

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, Final
 
+from millstream.engine.loops import one_for_each_loop
+
 SLICE: Final = 0.002
 """Seconds of calls in one turn of the loop."""
 
@@ -29,10 +31,6 @@ class Inbox:
         self._loop = loop
         self._calls: deque[Call] = deque()
         self._is_told = False  # the loop knows that there is something
-
-    def is_of(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether it is that loop's."""
-        return self._loop is loop
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
         """Have a function called on the loop, in the caller's context; from any thread.
@@ -61,13 +59,4 @@ class Inbox:
                 return
 
 
-def inbox_of(loop: asyncio.AbstractEventLoop) -> Inbox:
-    """The inbox of a loop; a process has one loop, all but always, and so the last one's is kept."""
-    global _latest  # noqa: PLW0603  as the loop itself belongs to the process
-    latest = _latest
-    if latest is None or not latest.is_of(loop):
-        latest = _latest = Inbox(loop)
-    return latest
-
-
-_latest: Inbox | None = None
+inbox_of: Final = one_for_each_loop(Inbox)

@@ -11,6 +11,8 @@ import math
 from contextvars import Context
 from typing import Final, Protocol
 
+from millstream.engine.loops import one_for_each_loop
+
 PER_SECOND: Final = 32
 """Rounds; nobody is looked at earlier than wanted, and hardly later than this."""
 
@@ -36,10 +38,6 @@ class Rounds:
         self._waiting: dict[int, set[Waiting]] = {}
         self._next: float = math.inf  # the round the timer is set for
         self._timer: asyncio.TimerHandle | None = None
-
-    def is_of(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether it is that loop's."""
-        return self._loop is loop
 
     def enter(self, waiting: Waiting, moment: float) -> int:
         """Have somebody told of a moment, in the loop's time; the number of the round, to leave it by."""
@@ -88,12 +86,4 @@ class Rounds:
             self._loop.call_exception_handler({"message": "a deadline failed", "exception": failed})
 
 
-def rounds_of(loop: asyncio.AbstractEventLoop) -> Rounds:
-    """The rounds of a loop; a process has one loop, all but always, and so the last one's are kept."""
-    global _latest  # noqa: PLW0603  as the loop itself belongs to the process
-    if _latest is None or not _latest.is_of(loop):
-        _latest = Rounds(loop)
-    return _latest
-
-
-_latest: Rounds | None = None
+rounds_of: Final = one_for_each_loop(Rounds)

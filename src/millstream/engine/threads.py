@@ -30,15 +30,11 @@ IDLE_SECONDS: Final = 30.0
 
 
 class ThreadResult(asyncio.Future[Any]):
-    """What a job on a thread will come to. It cannot be cancelled, because a thread cannot.
+    """What a job on a thread will come to; nobody cancels it, because a thread cannot be.
 
     A task that is cancelled while it waits here learns of it when the job is done, and not before:
     so nobody tears a scope down around code that still runs in it.
     """
-
-    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002  the signature is asyncio's
-        """Refuse."""
-        return False
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait by plain futures.

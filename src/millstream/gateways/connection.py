@@ -73,9 +73,7 @@ class Connection:
         self._receive = receive
         self._send = send
         self._transport: asyncio.Transport | None = None  # once the head has left, if it can be had
-        self._untold: float = (
-            UNSENT  # bytes until the kernel is told how many to take; most streams are short
-        )
+        self._untold: float = UNSENT  # bytes before the kernel is told its share: most bodies are short
         self._inbox: list[Message] = []
         self._ahead = 0  # bytes in the inbox
         self._body_came = False
