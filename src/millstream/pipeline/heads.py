@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 
 from millstream.errors import HTTPError
 from millstream.protocol.ports import Head
+from millstream.web.fields import require_sendable
 from millstream.web.response import Response
 
 Raw = Sequence[tuple[bytes, bytes]]
@@ -91,6 +92,7 @@ def _for_stream(said: Raw, status: int, described: Described) -> MutableHeaders:
 
 
 def _completed(said: Raw, status: int, described: Described) -> MutableHeaders:
+    require_sendable(said)
     headers = MutableHeaders(raw=list(said))
     if described.content_type is not None:
         headers.setdefault("content-type", described.content_type)

@@ -7,6 +7,7 @@ from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from millstream.errors import HTTPError, HTTPRedirect, OutsideRequest
+from millstream.web.fields import checked_field
 from millstream.web.proxies import request_var
 
 Base = str | Iterable[object]
@@ -58,14 +59,12 @@ def abort(status: int, detail: str = "", *, headers: Mapping[str, str] | None = 
 
     Raises:
         HTTPError: always.
-        ValueError: when the status is none from 300 to 599, or a header would forge another one.
+        ValueError: when the status is none from 300 to 599, or a header cannot be sent.
     """
     if not _FIRST <= status <= _LAST:
         raise ValueError(f"abort was given the status {status}: it must be one from 300 to 599")
-    for name, value in (headers or {}).items():
-        if not _FORGING.isdisjoint(name + value):
-            raise ValueError(f"abort was given the header {name!r} with a line break or NUL in it")
-    raise HTTPError(int(status), detail, headers=headers)
+    checked = dict(checked_field(name, value) for name, value in (headers or {}).items())
+    raise HTTPError(int(status), detail, headers=checked)
 
 
 def _joined(parts: Iterable[object]) -> str:
@@ -97,4 +96,3 @@ _IN_URLS: Final = "%/:?#[]@!$&'()*+,;=~"  # RFC 3986 §2.2, and what is encoded 
 _REDIRECTIONS: Final = frozenset({301, 302, 303, 307, 308})
 _FIRST: Final = 300
 _LAST: Final = 599
-_FORGING: Final = frozenset("\r\n\0")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import logging
 import traceback
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 
 from millstream.errors import HTTPError
+from millstream.web.fields import checked_field
 from millstream.web.negotiation import best
 
 
@@ -68,12 +70,18 @@ def problem_of(raised: BaseException, *, debug: bool) -> Problem:
         raised: an `HTTPError`, Starlette's `HTTPException`, or anything that went wrong.
         debug: whether the traceback of what went wrong is told, too.
     """
-    if isinstance(raised, HTTPError):
-        return Problem(raised)
     if isinstance(raised, HTTPException):
         # FastAPI's own, a subclass, takes any detail.
-        return Problem(HTTPError(raised.status_code, str(raised.detail), headers=raised.headers))
-    return Problem(HTTPError(500), raised if debug else None)
+        told = HTTPError(raised.status_code, str(raised.detail), headers=raised.headers)
+    else:
+        told = raised if isinstance(raised, HTTPError) else HTTPError(500)
+    try:
+        for name, value in told.headers.items():
+            checked_field(name, value)
+    except (TypeError, ValueError) as unsendable:
+        _LOG.error("an error was raised with a header that cannot be sent: %s", unsendable)
+        told = HTTPError(500)
+    return Problem(told, raised if debug and told.status == _DEFECT and told is not raised else None)
 
 
 def _as_exception(cause: BaseException) -> Exception:
@@ -88,6 +96,8 @@ async def _nowhere(*_: Any) -> None:
     """The application Starlette's error page generator wants around it."""
 
 
+_LOG: Final = logging.getLogger("millstream")
+_DEFECT: Final = 500
 _OFFERS: Final = ("application/problem+json", "application/json", "text/html")
 _HTML: Final = _OFFERS.index("text/html")
 _DEBUG_PAGES: Final = ServerErrorMiddleware(_nowhere, debug=True)
