@@ -161,6 +161,15 @@ def test_head_and_keep_alives_are_no_events() -> None:
     assert EventSource().read(codec().head() + codec().keep_alive * 3) == []
 
 
+def test_no_empty_line_stands_behind_what_carries_no_data() -> None:
+    encoder = codec()
+    signs, item = encoder.head() + encoder.keep_alive * 3, encoder.item(1)
+    for end in (encoder.tail(), encoder.failed({"status": 500}), encoder.goodbye(Reason.SHUTDOWN)):
+        *blocks, rest = (signs + item + encoder.keep_alive + end).split(b"\n\n")
+        assert all(b"\ndata: " in b"\n" + block for block in blocks)
+        assert rest == b""
+
+
 def test_an_event_stream_is_always_utf_8() -> None:
     assert codec().content_type == "text/event-stream; charset=utf-8"
     assert "é".encode() in codec().item("é")

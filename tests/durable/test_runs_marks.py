@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,9 +30,27 @@ def test_an_authors_own_id_gives_way() -> None:
     assert place_of(event.id) is not None
 
 
-def test_a_comment_is_a_place_to_come_back_to() -> None:
+def test_a_comment_is_written_at_once_and_has_no_id() -> None:
+    marks = Marks(RUN, LIFE)
+    assert marks.marked(b": open\n") == b": open\n"
+    assert marks.marked(b": quiet\ndata: 1") == b": quiet\n"
+    data = marks.marked(b"\n\ndata: 2\n\n")
+    first, second = EventReader().feed(data)
+    length = len(b": open\n: quiet\n")
+    assert (place(first.id), place(second.id)) == (length + data.index(b"data: 2"), length + len(data))
+
+
+@pytest.mark.parametrize("block", [b": open\n\n", b"retry: 5\n\n", b"event: x\n\n", b"\n\n"])
+def test_what_carries_no_data_is_given_no_id(block: bytes) -> None:
+    data = Marks(RUN, LIFE).marked(block + b"data: 1\n\n")
+    assert data.startswith(block)
+    (event,) = EventReader().feed(data)
+    assert place(event.id) == len(data)
+
+
+def test_an_authors_id_by_itself_gives_way_too() -> None:
     reader = EventReader()
-    assert reader.feed(Marks(RUN, LIFE).marked(b": open\n\n")) == []
+    assert reader.feed(Marks(RUN, LIFE).marked(b"id: 7\n\n")) == []
     assert place_of(reader.last_id) is not None
 
 

@@ -253,7 +253,7 @@ def test_each_item_arrives_before_the_next_is_made(
     assert probe.wait_ended().reason is Reason.COMPLETED
 
 
-@pytest.mark.parametrize(("extension", "sign"), [("sse", b": keep-alive\n\n"), ("ndjson", b"\n")])
+@pytest.mark.parametrize(("extension", "sign"), [("sse", b": keep-alive\n"), ("ndjson", b"\n")])
 def test_signs_of_life_carry_a_silent_stream_past_the_proxys_patience(
     wire: WireClient, kind: str, extension: str, sign: bytes, probe: Probe
 ) -> None:

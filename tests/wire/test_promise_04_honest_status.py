@@ -153,7 +153,7 @@ def test_after_an_honest_error_the_connection_goes_on(wire: WireClient, kind: st
         ("json", b"[]"),
         ("ndjson", b""),
         ("csv", b""),
-        ("sse", b': open\n\nevent: end\ndata: {"reason":"completed"}\n\n'),
+        ("sse", b': open\nevent: end\ndata: {"reason":"completed"}\n\n'),
     ],
 )
 def test_an_empty_stream_is_an_empty_200(wire: WireClient, kind: str, extension: str, body: bytes) -> None:
@@ -185,7 +185,7 @@ def test_an_event_stream_opens_at_once(wire: WireClient, kind: str, probe: Probe
     reply = wire.get(f"/{kind}/events", probe.headers)
     chunk = reply.next_chunk()
     assert chunk is not None
-    assert (reply.status, chunk.data) == (200, b": open\n\n")
+    assert (reply.status, chunk.data) == (200, b": open\n")
     probe.open()
     assert reply.rest().startswith(b"data: 1\n\n")
 

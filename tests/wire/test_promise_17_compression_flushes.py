@@ -171,7 +171,7 @@ def test_the_head_does_not_wait_for_the_first_item(
 ) -> None:
     reply = asked(wire, f"/{kind}/waits", coding, *probe.headers)
     decode = decoder(coding)
-    assert decoded(reply, decode, b"\n\n") == b": open\n\n"
+    assert decoded(reply, decode, b"\n") == b": open\n"
     probe.open()
     assert decode(reply.rest()).startswith(b"data: first\n\n")
 

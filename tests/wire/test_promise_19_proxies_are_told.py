@@ -15,7 +15,7 @@ from millstream.testing import EventReader, TimedOut, WireClient, WireReply
 pytestmark = pytest.mark.wire
 
 QUIET = 0.05
-SIGNS = {"ndjson": b"\n", "json": b"\n", "xml": b"\n", "sse": b": keep-alive\n\n"}
+SIGNS = {"ndjson": b"\n", "json": b"\n", "xml": b"\n", "sse": b": keep-alive\n"}
 
 
 class Sync(TGController):

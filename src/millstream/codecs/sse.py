@@ -61,7 +61,9 @@ class Sse(ObjectCodec):
     media_type: ClassVar[str] = "text/event-stream"
     extensions: ClassVar[tuple[str, ...]] = ("sse",)
     head_first: bool = True
-    keep_alive: bytes = b": keep-alive\n\n"
+    # A comment is a line, complete by itself (WHATWG HTML §9.2.6). An empty line behind it would be an event
+    # without data to libraries that are less strict than a browser.
+    keep_alive: bytes = b": keep-alive\n"
 
     def __init__(self, *, action: str, charset: str, retry: int = 1000) -> None:  # noqa: ARG002  see above
         super().__init__(action=action, charset="utf-8")
@@ -74,7 +76,7 @@ class Sse(ObjectCodec):
 
     def head(self) -> bytes:
         """A comment: some servers and proxies hold a head back until the first byte of the body."""
-        return b": open\n\n"
+        return b": open\n"
 
     def item(self, item: Any, /) -> bytes:
         """One event, whatever is in it."""

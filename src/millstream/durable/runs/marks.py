@@ -7,6 +7,7 @@ repeats but one.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from millstream.durable.runs.names import event_id
@@ -30,9 +31,13 @@ class Marks:
         self._begun = b""  # an event whose end has not come yet
 
     def marked(self, data: bytes) -> bytes:
-        """The events that have come to an end, each with its id; comments too: they are places as well."""
-        *events, self._begun = (self._begun + data).split(_END)
-        return b"".join([self._marked(event) for event in events])
+        """The events that have come to an end, each with its id, and the comments that stand before one."""
+        *events, begun = (self._begun + data).split(_END)
+        marked = [self._marked(event) for event in events]
+        comments = _COMMENTS.match(begun)[0]  # type: ignore[index]  # it matches nothing, too
+        self._place += len(comments)
+        self._begun = begun[len(comments) :]
+        return b"".join([*marked, comments])
 
     def rest(self) -> bytes:
         """What never came to an end."""
@@ -41,6 +46,9 @@ class Marks:
         return rest
 
     def _marked(self, event: bytes) -> bytes:
+        if not _FIELDS.search(event):  # no event: a client that is less strict than a browser would see one
+            self._place += len(event) + len(_END)
+            return event + _END
         self._place += len(event) + _length(self._run)
         return event + _line(self._run, self._place, self._incarnation)
 
@@ -59,3 +67,6 @@ def _length(run: str) -> int:
 
 
 _END: Final = b"\n\n"
+_COMMENTS: Final = re.compile(rb"(?::[^\n]*\n)*")
+_FIELDS: Final = re.compile(rb"^(?:data|id)(?::|$)", re.MULTILINE)
+"""An id by itself counts: a client repeats the last one."""
