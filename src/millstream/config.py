@@ -143,6 +143,9 @@ class Settings:
         30.0, "Silence after which the process that produces a durable stream counts as dead.", least=0.1
     )
 
+    allowed_hosts: str = _setting(
+        "", "Hosts that a request may name, such as shop.example or *.shop.example; empty allows any host."
+    )
     trusted_proxies: str = _setting(
         "", "Addresses and networks of proxies that are believed about their clients; unix for a unix socket."
     )
@@ -159,6 +162,12 @@ class Settings:
             raise ConfigurationError(
                 f"the setting charset is {self.charset!r}, which is no charset Python can encode text in"
             ) from None
+        for host in self.allowed_hosts.replace(",", " ").split():
+            if not _HOST_PATTERN(host):
+                raise ConfigurationError(
+                    f"the setting allowed_hosts names {host!r}: it must be a host such as shop.example, "
+                    "an address such as 10.0.0.1 or [::1], or all hosts below one such as *.shop.example"
+                )
         linger(self.on_disconnect)
         networks(self.trusted_proxies)
         if self.proxy_header not in PROXY_HEADERS:
@@ -230,6 +239,7 @@ def _check(setting: dataclasses.Field[Any], value: Any) -> None:
 UNIX: Final = "unix"
 """How `trusted_proxies` names whoever comes by a unix socket, and so has no address."""
 
+_HOST_PATTERN: Final = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]").fullmatch
 PROXY_HEADERS: Final = ("x-forwarded-for", "forwarded")
 LINGER: Final = {"cancel": 0.0, "detach": math.inf}
 _KINDS: Final[dict[str, tuple[type, ...]]] = {

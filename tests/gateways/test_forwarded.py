@@ -89,6 +89,11 @@ def test_the_header_that_the_proxies_do_not_write_is_the_clients_own() -> None:
     assert resolved(BY_FORWARDED, PROXY, *spoofed) == ("1.1.1.1", "http")
 
 
+def test_the_scheme_is_read_from_the_header_that_the_proxies_write_and_from_no_other() -> None:
+    spoofed = [(FORWARDED, "for=1.1.1.1"), (PROTO, "https")]
+    assert resolved(BY_FORWARDED, PROXY, *spoofed) == ("1.1.1.1", "http")
+
+
 def test_who_comes_by_a_unix_socket_is_believed_when_it_is_named() -> None:
     assert resolved(BY_LIST, None, (LIST, "1.1.1.1")) == ("1.1.1.1", "http")
     assert resolved(BY_LIST, "", (LIST, "1.1.1.1"))[0] == "1.1.1.1"

@@ -125,6 +125,54 @@ def test_a_redirect_needs_a_status_that_redirects(status: int) -> None:
         redirect("/", status=status)
 
 
+ELSEWHERE = [
+    "//evil.example",
+    "///evil.example",
+    "//evil.example/https://mill.example/",
+    "https://evil.example",
+    "HTTPS://evil.example/",
+    "http://mill.example/",  # another scheme is another origin
+    "https://mill.example.evil.example/",
+    "https://mill.example@evil.example/",
+    "https://mill.example:444/",
+    "https:/evil.example",
+    "https:evil.example",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    ["/", "", "evil.example"],
+    ["//evil.example", "x"],
+]
+
+
+@pytest.mark.parametrize("base", ELSEWHERE, ids=str)
+def test_a_redirect_stays_at_its_origin_unless_it_is_asked_to_leave(base: Any) -> None:
+    with answering(), pytest.raises(ValueError, match=r"other_origin=True"):
+        redirect(base)
+    with answering(), pytest.raises(HTTPRedirect):
+        redirect(base, other_origin=True)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "https://mill.example",
+        "https://mill.example/x",
+        "https://mill.example?x",
+        "/\\evil.example",
+        "\\\\evil",
+        "a",
+    ],
+)
+def test_a_redirect_within_its_origin_needs_no_word(base: str) -> None:
+    with answering(), pytest.raises(HTTPRedirect):
+        redirect(base)
+
+
+def test_a_redirect_outside_a_request_has_no_origin_to_stay_at() -> None:
+    with pytest.raises(ValueError, match="leads to another origin"):
+        redirect("https://mill.example/")
+
+
 def test_a_redirect_cannot_forge_a_header() -> None:
     with pytest.raises(HTTPRedirect) as raised:
         redirect("/a\r\nSet-Cookie: x=1")

@@ -18,7 +18,7 @@ from tests.wire.conftest import PATIENCE
 from millstream.testing import connect
 
 HERE: Final = Path(__file__).parent
-START: Final = 20.0
+START: Final = 60.0
 """Seconds that a server may take to take connections."""
 
 

@@ -20,6 +20,7 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from millstream.cli import logs
 from millstream.cli.deployment import Deployment, ServerOptions
+from millstream.cli.request_heads import LimitedHeads
 from millstream.config import Settings
 from millstream.errors import ConfigurationError
 
@@ -213,6 +214,7 @@ def _config(application: Any, options: ServerOptions, settings: Settings, **more
     return uvicorn.Config(
         application,
         **{
+            "http": LimitedHeads,
             "host": options.host,
             "port": options.port,
             "log_config": logs.configuration(options.log_level),

@@ -8,10 +8,11 @@ from starlette._utils import get_route_path
 from starlette.types import Receive, Scope, Send
 
 from millstream.dispatch.survey import mounted
-from millstream.errors import Overloaded, Truncated
+from millstream.errors import HTTPError, Overloaded, Truncated
 from millstream.gateways.connection import Connection
 from millstream.gateways.ending import Ending
 from millstream.gateways.forwarded import Proxies
+from millstream.gateways.hosts import Hosts
 from millstream.gateways.severing import Severing
 from millstream.pipeline.ends import PARTING
 from millstream.pipeline.hallway import House, Visit
@@ -27,6 +28,7 @@ class Gateway:
         self._house = house
         self._proxies = Proxies(house.settings)
         self._ending = Ending(house.ledger, house.lanes.give_up)
+        self._hosts = Hosts(house.settings)
         self._severing = Severing()
         self._cut = self._let_go  # one for all connections
         # How long a client may take what is left of a body that was broken off, by the reason.
@@ -54,9 +56,11 @@ class Gateway:
     def _http(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         told = self._proxies.resolved(scope) if self._proxies else scope
         connection = Connection(scope, receive, send, told, self._cut)
-        return (
-            self._refuse(connection) if self._house.ledger.draining else Visit(self._house, connection).run()
-        )
+        if self._house.ledger.draining:
+            return self._refuse_to_begin(connection)
+        if (refusal := self._hosts.refusal(scope)) is not None:
+            return self._refuse(connection, refusal)
+        return Visit(self._house, connection).run()
 
     def _let_go(self, scope: Scope, send: Send, why: Truncated) -> None:
         """Cut the connection of a body that was broken off, if its client does not let go of it."""
@@ -64,13 +68,18 @@ class Gateway:
         if patience is not None:
             self._severing.sever(scope, send, patience)
 
-    async def _refuse(self, connection: Connection) -> None:
+    def _refuse_to_begin(self, connection: Connection) -> Awaitable[None]:
         """The process ends: whoever still has a connection is to ask another one."""
-        scope, settings = connection.scope, self._house.settings
-        refusal = Overloaded("this process is about to end", retry_after=settings.retry_after)
-        if str(scope["http_version"]).startswith("1"):  # later versions have no such field (RFC 9113 §8.2.2)
+        refusal = Overloaded("this process is about to end", retry_after=self._house.settings.retry_after)
+        # Later versions have no such field (RFC 9113 §8.2.2).
+        if str(connection.scope["http_version"]).startswith("1"):
             refusal.headers["Connection"] = "close"
-        content_type, body = problem_of(refusal, debug=settings.debug).render(_accept(scope))
+        return self._refuse(connection, refusal)
+
+    async def _refuse(self, connection: Connection, refusal: HTTPError) -> None:
+        """Answer without the pipeline."""
+        scope = connection.scope
+        content_type, body = problem_of(refusal, debug=False).render(_accept(scope))
         head = problem_head(refusal, content_type, len(body), scope["method"])
         await connection.send_head(head)
         await connection.end(body if head.has_body else b"")
@@ -91,7 +100,9 @@ class Gateway:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Mounted applications may speak it; ours end it before it opens, which a server makes a 403."""
-        mount = mounted(self._house.tree, get_route_path(scope))
+        mount = None
+        if self._hosts.refusal(scope) is None:
+            mount = mounted(self._house.tree, get_route_path(scope))
         if mount is None:
             await receive()
             await send({"type": "websocket.close", "code": 1000})

@@ -29,7 +29,8 @@ class Proxies:
         self._networks = networks(settings.trusted_proxies)
         self._unix = UNIX in settings.trusted_proxies.replace(",", " ").split()
         self._header = settings.proxy_header.encode()
-        self._hops = _hops_of_forwarded if self._header == b"forwarded" else _hops_of_list
+        self._has_scheme = self._header == b"forwarded"  # then any other header is the client's own
+        self._hops = _hops_of_forwarded if self._has_scheme else _hops_of_list
 
     def __bool__(self) -> bool:
         return bool(self._networks) or self._unix
@@ -45,7 +46,7 @@ class Proxies:
 
     def _told(self, scope: Scope) -> tuple[Address | None, str]:
         """The client, None when no proxy names it, and the scheme it used, "" when no proxy tells."""
-        client, scheme = None, _last(scope, b"x-forwarded-proto")
+        client, scheme = None, "" if self._has_scheme else _last(scope, b"x-forwarded-proto")
         for node, proto in self._hops(_joined(scope, self._header)):
             address = address_of(node)
             if address is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -42,16 +43,35 @@ def url(base_url: Base = "/", params: Mapping[str, Any] | None = None, *, qualif
     return _with_query(whole, urlencode(list(_fields(params or {})), errors="replace"))
 
 
-def redirect(base_url: Base = "/", params: Mapping[str, Any] | None = None, *, status: int = 302) -> NoReturn:
-    """Lead the client elsewhere; what `base_url` and `params` mean is `url`'s affair.
+def redirect(
+    base_url: Base = "/",
+    params: Mapping[str, Any] | None = None,
+    *,
+    status: int = 302,
+    other_origin: bool = False,
+) -> NoReturn:
+    """Lead the client elsewhere.
+
+    Args:
+        base_url: as `url` takes it.
+        params: query fields, as `url` takes them.
+        status: 301, 302, 303, 307 or 308.
+        other_origin: whether the URL may lead to another origin (scheme, host and port) than the request's.
+            Off, because a URL that a client gave, such as `came_from`, would lead its victim anywhere.
 
     Raises:
         HTTPRedirect: always.
-        ValueError: when the status does not redirect.
+        ValueError: when the status does not redirect, or the URL leads to another origin.
     """
     if status not in _REDIRECTIONS:
         raise ValueError(f"redirect was given the status {status}: it must be 301, 302, 303, 307 or 308")
-    raise HTTPRedirect(url(base_url, params), status=status)
+    whole = url(base_url, params)
+    if not other_origin and not _is_here(whole):
+        raise ValueError(
+            f"redirect was given {whole!r}, which leads to another origin: "
+            "if that is meant, write redirect(…, other_origin=True)"
+        )
+    raise HTTPRedirect(whole, status=status)
 
 
 def abort(status: int, detail: str = "", *, headers: Mapping[str, str] | None = None) -> NoReturn:
@@ -65,6 +85,17 @@ def abort(status: int, detail: str = "", *, headers: Mapping[str, str] | None = 
         raise ValueError(f"abort was given the status {status}: it must be one from 300 to 599")
     checked = dict(checked_field(name, value) for name, value in (headers or {}).items())
     raise HTTPError(int(status), detail, headers=checked)
+
+
+def _is_here(whole: str) -> bool:
+    """Whether a URL stays at the origin of the request, as browsers resolve it (WHATWG URL §4.4)."""
+    if not whole.startswith("//") and not _SCHEME(whole):
+        return True
+    request = request_var.get(None)
+    if request is None:
+        return False
+    origin = request.host_url
+    return whole == origin or whole.startswith((f"{origin}/", f"{origin}?", f"{origin}#"))
 
 
 def _joined(parts: Iterable[object]) -> str:
@@ -94,5 +125,6 @@ def _with_query(whole: str, query: str) -> str:
 
 _IN_URLS: Final = "%/:?#[]@!$&'()*+,;=~"  # RFC 3986 §2.2, and what is encoded already
 _REDIRECTIONS: Final = frozenset({301, 302, 303, 307, 308})
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:").match  # RFC 3986 §3.1
 _FIRST: Final = 300
 _LAST: Final = 599
