@@ -15,6 +15,7 @@ from millstream.durable.leasing import Lease
 from millstream.durable.naming import Config
 from millstream.durable.refusals import LeaseLost, LogRefused
 from millstream.durable.runs.declared import Durable
+from millstream.durable.runs.names import run_in, stream_of
 from millstream.durable.runs.remembered import recall, remember
 from millstream.durable.state import State
 from millstream.pipeline.runs import RESTARTS, Opened, Runs
@@ -66,19 +67,21 @@ class Place:
         owners = self.runs._planner.owners
         tag = next(tag for tag, owner in owners.items() if owner.action.name == action)
         run, log = tag + "r" * 22, (await self.opened()).log
-        lease = await log.claim(run, Config(content_type="application/x-ndjson"), will=b"it died\n")
+        lease = await log.claim(
+            stream_of(run), Config(content_type="application/x-ndjson"), will=b"it died\n"
+        )
         assert isinstance(lease, Lease)
         if after:
-            await log.append(run, Append(records=[after], producer=lease.claim(0)))
+            await log.append(stream_of(run), Append(records=[after], producer=lease.claim(0)))
         if scope is not None:
             await remember(log, run, scope, b"")
-        return await log.describe(run)
+        return await log.describe(stream_of(run))
 
     async def look_after(self, state: State) -> None:
         await self.runs._on_dead(state)
 
     async def read(self, state: State) -> Reply:
-        return await self.client.get(f"/_streams/{state.name}")
+        return await self.client.get(f"/_streams/{run_in(state.name)}")
 
 
 def asked(path: str) -> dict[str, Any]:
@@ -117,7 +120,7 @@ async def test_a_run_that_may_is_produced_again_from_its_request(after: bytes) -
         state = await here.died("steady", after=after, scope=asked("/steady?n=5"))
         await here.look_after(state)
         assert (await here.read(state)).body == WHOLE
-        assert await recall((await here.opened()).log, state.name) is None
+        assert await recall((await here.opened()).log, run_in(state.name)) is None
 
 
 async def test_a_run_nobody_remembers_the_request_of_is_closed() -> None:
@@ -248,7 +251,7 @@ async def test_the_urls_of_runs_are_an_actions_where_there_is_no_log() -> None:
 async def test_a_deleted_run_is_none_any_more() -> None:
     async with place() as here:
         reply = await here.client.get("/mortal")
-        await (await here.opened()).log.delete(reply.headers["stream-id"])
+        await (await here.opened()).log.delete(stream_of(reply.headers["stream-id"]))
         with pytest.raises(LogRefused):
-            await (await here.opened()).log.describe(reply.headers["stream-id"])
+            await (await here.opened()).log.describe(stream_of(reply.headers["stream-id"]))
         assert (await here.client.get(reply.headers["location"])).status == 404

@@ -21,6 +21,7 @@ from tests.wire.conftest import PATIENCE, needs_curl
 from tests.wire.running import Running, started
 
 from millstream.durable.engines import open_log
+from millstream.durable.runs.names import stream_of
 from millstream.testing import BodyTruncated, EventReader, ReceivedEvent, WireClient, WireReply, connect
 
 pytestmark = pytest.mark.wire
@@ -206,7 +207,7 @@ def test_a_run_that_began_anew_is_not_gone_on_with(house: House) -> None:
 def delete(url: str, run: str) -> None:
     async def act() -> None:
         async with open_log(url) as log:
-            await log.delete(run)
+            await log.delete(stream_of(run))
 
     asyncio.run(act())
 

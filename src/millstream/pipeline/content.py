@@ -18,7 +18,7 @@ from millstream.durable.offsets import START, position_of
 from millstream.durable.refusals import LogRefused, OffsetGone
 from millstream.durable.runs.following import Following
 from millstream.durable.runs.marks import mark_at
-from millstream.durable.runs.names import etag_of
+from millstream.durable.runs.names import etag_of, run_in
 from millstream.durable.state import State, offset_at
 from millstream.errors import HTTPError, Truncated
 from millstream.pipeline.resuming import PATH
@@ -45,6 +45,7 @@ class Content:
         self._following = following
         self._request = request
         self._is_events = is_events
+        self._run = run_in(following.state.name)
         self._begin = following.place
         self._part: slice | None = None
         self.is_part = may_be_part and self._may_have_part(following.state)
@@ -68,19 +69,19 @@ class Content:
             state = following.state
             if state.failed:
                 if self._is_events:  # so that a client which comes back is told that this was all
-                    yield mark_at(state.name, following.place, state.incarnation)
-                raise Truncated(f"the run {state.name}", str(Reason.FAILED))
+                    yield mark_at(self._run, following.place, state.incarnation)
+                raise Truncated(f"the run {self._run}", str(Reason.FAILED))
 
     def facts(self) -> dict[str, str]:
         """The headers that describe it."""
         state = self._following.state
         facts = {
             "Cache-Control": PRIVATE,
-            "Stream-Id": state.name,
-            "Location": f"{quote(self._request.script_name)}{PATH}/{state.name}",
+            "Stream-Id": self._run,
+            "Location": f"{quote(self._request.script_name)}{PATH}/{self._run}",
         }
         if not self._begin and not state.start:  # else it is not the run's whole body that is described
-            facts |= {"ETag": etag_of(state.name, state.incarnation), "Accept-Ranges": "bytes"}
+            facts |= {"ETag": etag_of(self._run, state.incarnation), "Accept-Ranges": "bytes"}
         if state.closed and not state.failed:
             facts["Content-Length"] = str(state.tail - self._begin)
         return facts
@@ -96,7 +97,7 @@ class Content:
         return head
 
     def _may_have_part(self, state: State) -> bool:
-        same = self._request.headers.get("if-range") in {None, etag_of(state.name, state.incarnation)}
+        same = self._request.headers.get("if-range") in {None, etag_of(self._run, state.incarnation)}
         return same and not state.start and self._part_of(state.but(tail=_LONG)) is not None
 
     def _part_of(self, state: State) -> slice | None:
@@ -106,7 +107,7 @@ class Content:
             HTTPError: 416, when there is no such part.
         """
         asked = {name: value for name, value in self._request.headers.items() if name in _RANGE}
-        tag = MutableHeaders(headers={"ETag": etag_of(state.name, state.incarnation)})
+        tag = MutableHeaders(headers={"ETag": etag_of(self._run, state.incarnation)})
         return part_wanted(Head(200, tag, self._request.method), asked, state.tail)
 
 

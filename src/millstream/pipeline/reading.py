@@ -19,7 +19,7 @@ from millstream.dispatch.binding import bind
 from millstream.dispatch.match import Match
 from millstream.durable.refusals import LogRefused, NoSuchStream, StreamGone
 from millstream.durable.runs.following import Following
-from millstream.durable.runs.names import tag_in
+from millstream.durable.runs.names import run_in, stream_of, tag_in
 from millstream.durable.state import State
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource
@@ -114,7 +114,7 @@ class Reading(Sending):
         opened = await self._runs.open()
         wanted = wanted_by(self._request, ())
         with as_http():
-            state = await opened.log.describe(run)
+            state = await opened.log.describe(stream_of(run))
             await self._read(opened, state, wanted if wanted.run == run else Wanted(run))
 
     async def require_access(self, run: str) -> None:
@@ -148,7 +148,7 @@ class Reading(Sending):
             return Wanted()
         if not wanted.must_be:
             try:
-                await opened.log.describe(wanted.run)
+                await opened.log.describe(stream_of(wanted.run))
             except LogRefused:
                 return Wanted()
         return wanted
@@ -162,7 +162,7 @@ class Reading(Sending):
             return True
         if isinstance(told, Begun):
             self._take_over(told.head.headers)
-            await self._read(opened, await opened.log.describe(told.run), wanted)
+            await self._read(opened, await opened.log.describe(stream_of(told.run)), wanted)
             return True
         await self.require_access(told.run)
         self._name_file()
@@ -178,7 +178,9 @@ class Reading(Sending):
     async def _begun(self, opened: Opened, run: str) -> State:
         """The run's stream, once there is something in it, or it has taken long enough."""
         patience = self._chosen.plan.settings.first_item_timeout
-        return await opened.log.wait_until(run, lambda state: state.tail > 0 or state.closed, patience)
+        return await opened.log.wait_until(
+            stream_of(run), lambda state: state.tail > 0 or state.closed, patience
+        )
 
     def _take_over(self, headers: Mapping[str, str]) -> None:
         """What the author said of the response, which this reader asked for."""
@@ -196,13 +198,14 @@ class Reading(Sending):
 
     async def _read(self, opened: Opened, state: State, wanted: Wanted) -> None:
         """Open what follows a place; `deliver` sends it."""
-        self._chosen = replace(self._chosen, offer=self._offer_of(state.name))
+        run = run_in(state.name)
+        self._chosen = replace(self._chosen, offer=self._offer_of(run))
         place = place_in(state, wanted.offset, is_events=self._is_events)
         if self._has_all(state, place):
             head = Head(204, MutableHeaders(headers={"Cache-Control": PRIVATE}), self._request.method)
             await deliver_whole(head, b"", (), self._scope, self._exchange)
             return
-        following = Following(opened.log, opened.feeds, state, place, partial(self._still, state.name))
+        following = Following(opened.log, opened.feeds, state, place, partial(self._still, run))
         content = Content(
             following, self._request, is_events=self._is_events, may_be_part=self._may_be_part(wanted)
         )

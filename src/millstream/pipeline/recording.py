@@ -145,7 +145,9 @@ class Recording:
             ttl = durable.declared.ttl or self._logbook.ttl
             config = Config(content_type=_stored(decided.offer.content_type), ttl=math.ceil(ttl))
             seconds = self._logbook.lease
-            self._lease = await self._logbook.log.claim(run, config, seconds=seconds, will=self._will)
+            self._lease = await self._logbook.log.claim(
+                names.stream_of(run), config, seconds=seconds, will=self._will
+            )
             if self._lease is None:
                 self._tell(Elsewhere(run))
                 return False
@@ -171,7 +173,7 @@ class Recording:
 
     def _begin(self, lease: Lease, stream: Stream, durable: Durability, *, marked: bool) -> None:
         log = self._logbook.log
-        stream._id = lease.name  # noqa: SLF001  what the author knows it by is what its readers do
+        stream._id = names.run_in(lease.name)  # noqa: SLF001  what the author knows it by is what its readers do
         self._tending = Tending(
             log, lease, lambda: stream.interrupt(Reason.STOPPED), lambda: stream.interrupt(Reason.REVOKED)
         )
@@ -204,7 +206,7 @@ class Recording:
         if head.status != _OK or self._lease is None:
             self._refusal = head
         else:
-            self._tell(Begun(self._lease.name, head))
+            self._tell(Begun(names.run_in(self._lease.name), head))
 
     async def send_body(self, data: bytes, /) -> None:
         """See `Outlet.send_body`."""
@@ -247,7 +249,7 @@ class Recording:
 
     @property
     def _name(self) -> str:
-        return "a run" if self._lease is None else f"the run {self._lease.name}"
+        return "a run" if self._lease is None else f"the run {names.run_in(self._lease.name)}"
 
     async def _end(self, words: bytes) -> None:
         if self._lease is not None:
@@ -281,7 +283,7 @@ class Recording:
         elif self._refusal is not None or not self.body_ended:
             await recorder.fail(words if self._refusal is None else self._will)
         if self._restarts or lease.tenure.epoch:
-            await forget(log, lease.name)
+            await forget(log, names.run_in(lease.name))
 
     def _tell(self, told: Told) -> None:
         if not self._told.done():

@@ -26,7 +26,7 @@ from millstream.durable.http.feeds import Feeds
 from millstream.durable.log import Log
 from millstream.durable.naming import OCTETS, Config
 from millstream.durable.refusals import LeaseLost
-from millstream.durable.runs.names import tag_in
+from millstream.durable.runs.names import SECRET, run_in, stream_of, tag_in
 from millstream.durable.runs.remembered import Remembered, forget, recall
 from millstream.durable.runs.tending import BEATS
 from millstream.durable.state import State
@@ -139,7 +139,7 @@ class Runs:
 
     async def _open(self) -> Opened:
         log, lease = open_log(self._url), self._settings.durable_lease
-        streams = DurableStreams(log, authorize=lambda _request, _name, act: act in _ALLOWED, upkeep=False)
+        streams = _Streams(log, authorize=lambda _request, _name, act: act in _ALLOWED, upkeep=False)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(streams.opened())
             feeds = Feeds(log, time.time)
@@ -180,20 +180,27 @@ class Runs:
         opened = self._opened
         if opened is None or self.ends():
             raise LeaseLost(state.name)  # not ours to care for any more
-        log = opened.log
-        remembered = await recall(log, state.name) if self._may_restart(state) else None
+        log, run = opened.log, run_in(state.name)
+        remembered = await recall(log, run) if self._may_restart(state) else None
         if remembered is None:
             await log.reap(state)
-            await forget(log, state.name)
+            await forget(log, run)
             return
         lease = await log.take_over(state)
-        _LOG.warning("the run %s is produced again, for the %d. time", state.name, lease.tenure.epoch)
+        _LOG.warning("the run %s is produced again, for the %d. time", run, lease.tenure.epoch)
         self._produce(Recording(opened.logbook, _request(remembered), None, lease=lease))
 
     def _may_restart(self, state: State) -> bool:
-        owner, tenure = self.owner_of(state.name), state.tenure
+        owner, tenure = self.owner_of(run_in(state.name)), state.tenure
         wanted = owner is not None and owner.durable.declared.restarts and not state.stopping
         return wanted and tenure is not None and tenure.epoch < RESTARTS
+
+
+class _Streams(DurableStreams):
+    """The runs' streams, each by its id and not by its name."""
+
+    def _stream_at(self, path: str) -> str:
+        return stream_of(path)
 
 
 def _request(remembered: Remembered) -> Request:
@@ -216,9 +223,8 @@ def _request(remembered: Remembered) -> Request:
 
 async def _secret(log: Log) -> bytes:
     """The secret under which keys become names: whoever opens the log first makes it."""
-    await log.create(_SEED, Config(content_type=OCTETS), [secrets.token_bytes(32)], closed=True)
-    return b"".join((await log.read(_SEED)).messages)
+    await log.create(SECRET, Config(content_type=OCTETS), [secrets.token_bytes(32)], closed=True)
+    return b"".join((await log.read(SECRET)).messages)
 
 
-_SEED: Final = ".secret"
 _ALLOWED: Final = frozenset({"read", "stop"})

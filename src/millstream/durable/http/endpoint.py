@@ -40,7 +40,9 @@ from millstream.durable.http.serving import ReadingSettings, Service
 from millstream.durable.log import Log
 from millstream.durable.naming import Config, Created
 from millstream.durable.offsets import NOW
-from millstream.durable.refusals import LogRefused
+from millstream.durable.refusals import LeaseLost, LogRefused
+from millstream.durable.runs.names import is_internal
+from millstream.durable.state import State
 from millstream.durable.upkeep import Upkeep
 from millstream.errors import HTTPError, Overloaded
 
@@ -121,7 +123,7 @@ class DurableStreams:
                 async with AsyncExitStack() as stack:
                     await stack.enter_async_context(self._log)
                     if self._upkeep:
-                        await stack.enter_async_context(Upkeep(self._log))
+                        await stack.enter_async_context(Upkeep(self._log, on_dead=self._on_dead))
                     self._service.feeds.start()
                     stack.callback(self._service.feeds.stop)
                     self._open = stack.pop_all()
@@ -140,6 +142,16 @@ class DurableStreams:
             yield
         finally:
             await self.close()
+
+    async def _on_dead(self, state: State) -> None:
+        """End a stream whose producer died; a run is its application's, which may produce it again.
+
+        Raises:
+            LogRefused: when it was not dead, or somebody else was faster.
+        """
+        if is_internal(state.name):
+            raise LeaseLost(state.name)
+        await self._log.reap(state)
 
     def stop_followers(self) -> None:
         """End all that follow, at a shutdown: they come back where they were, here or elsewhere."""
@@ -183,8 +195,7 @@ class DurableStreams:
         verb = self._verbs.get(asked.method)
         if verb is None:
             raise HTTPError(405, headers={"Allow": ", ".join(self._verbs)})
-        if not asked.name:
-            raise HTTPError(404, "a stream has a name")
+        asked.name = self._stream_at(asked.name)
         await verb(asked, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -233,8 +244,9 @@ class DurableStreams:
 
     async def _fork(self, asked: Asked, body: bytes) -> Created:
         source = asked.name_at(asked.header(b"stream-forked-from") or "")
-        if not source:
+        if source is None:
             raise HTTPError(404, "Stream-Forked-From is no stream of this server")
+        source = self._stream_at(source)
         await self._require(asked, "read", source)
         sub_offset = whole_number("Stream-Fork-Sub-Offset", asked.header(b"stream-fork-sub-offset") or "0")
         config = config_of(asked)
@@ -280,6 +292,20 @@ class DurableStreams:
 
     async def _options(self, _: Asked, __: Receive, send: Send) -> None:
         await reply(send, 204, [*self._common, *PREFLIGHT])
+
+    def _stream_at(self, path: str) -> str:
+        """The name of the stream at a path below the mount: asked for whatever a client names.
+
+        Raises:
+            HTTPError: 404 when there is no name, 403 when no client may use it, whatever `authorize` says.
+        """
+        if not path:
+            raise HTTPError(404, "a stream has a name")
+        if is_internal(path):
+            raise HTTPError(
+                403, "a name that begins with a dot belongs to the application: choose another one"
+            )
+        return path
 
     async def _require(self, asked: Asked, act: str, name: str | None = None) -> None:
         """Let go on only what is allowed.

@@ -7,6 +7,7 @@ nobody's output: it is refused.
 from __future__ import annotations
 
 from millstream.durable.log import Log
+from millstream.durable.runs.names import run_in
 from millstream.durable.state import State, offset_at
 from millstream.errors import ControllerError
 
@@ -58,6 +59,6 @@ class Again:
 
     def _differs(self) -> str:
         return (
-            f"the run {self._state.name} does not yield again what it did before its process died, as an "
-            'action with on_death="restart" must'
+            f"the run {run_in(self._state.name)} does not yield again what it did before its process died, "
+            'as an action with on_death="restart" must'
         )

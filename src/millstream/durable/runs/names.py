@@ -3,6 +3,9 @@
 An id is a tag, which tells whose run it is, and 128 bits nobody guesses: random ones, or those of a key under
 a secret that all processes share. So knowing an id is a permission, and another action's ids are none.
 
+In the log, a run's stream and all else that an application keeps for itself have names that begin with a dot.
+The endpoint serves no such name, so that its streams and the runs cannot meet, whatever a client writes.
+
 An event's id names the run and the place after the event, because `EventSource` gives back nothing else; an
 entity tag names the run and its incarnation, because that is all a browser's resumed download has.
 """
@@ -48,6 +51,26 @@ def keyed(secret: bytes, tag: str, key: Sequence[str]) -> str:
     return tag + _text(blake2b(_one([tag, *key]), key=secret, digest_size=16).digest())
 
 
+def stream_of(run: str) -> str:
+    """The name of a run's stream in the log."""
+    return f"{_STREAM}{run}"
+
+
+def request_of(run: str) -> str:
+    """The name of the stream that keeps the request of a run."""
+    return f"{INTERNAL}request.{run}"
+
+
+def run_in(name: str) -> str:
+    """The id of the run whose stream has this name."""
+    return name.removeprefix(_STREAM)
+
+
+def is_internal(name: str) -> bool:
+    """Whether a stream of this name belongs to an application, and is served to nobody by its name."""
+    return name.startswith(INTERNAL)
+
+
 def event_id(run: str, offset: str) -> bytes:
     """What an event is called."""
     return f"{run}:{offset}".encode()
@@ -79,5 +102,10 @@ def _text(digest: bytes) -> str:
     return urlsafe_b64encode(digest).decode().rstrip("=")
 
 
+INTERNAL: Final = "."
+SECRET: Final = f"{INTERNAL}secret"
+"""The name of the stream that keeps the secret under which keys become ids."""
+
+_STREAM: Final = f"{INTERNAL}run."
 _TAG: Final = 8  # characters: six bytes
 _RUN: Final = re.compile(r"[A-Za-z0-9_-]{30}")  # and 22 characters: sixteen bytes

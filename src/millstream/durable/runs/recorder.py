@@ -21,6 +21,7 @@ from millstream.durable.log import Log
 from millstream.durable.refusals import LogRefused
 from millstream.durable.runs.again import Again
 from millstream.durable.runs.marks import Marks
+from millstream.durable.runs.names import run_in
 from millstream.durable.state import State, offset_at
 
 BATCH: Final = 256 * 1024
@@ -64,7 +65,7 @@ class Recorder:
         self._log = log
         self._lease = lease
         self._again = Again(log, lease.state)
-        self._marks = Marks(lease.name, lease.state.incarnation) if marked else None
+        self._marks = Marks(run_in(lease.name), lease.state.incarnation) if marked else None
         self._keep = keep
         self._on_fenced = on_fenced
         self._ends: deque[int] = deque()  # of appends: places at which may be trimmed
@@ -221,7 +222,7 @@ class Recorder:
             except Exception as failed:
                 if clock() >= deadline:
                     raise
-                _logger.warning("an append to the run %s is repeated: %r", self._lease.name, failed)
+                _logger.warning("an append to the run %s is repeated: %r", run_in(self._lease.name), failed)
                 await asyncio.sleep(RETRY)
 
     async def _trim(self, state: State, keep: int) -> None:

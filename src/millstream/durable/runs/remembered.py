@@ -15,6 +15,7 @@ import msgspec
 from millstream.durable.log import Log
 from millstream.durable.naming import Config
 from millstream.durable.refusals import LogRefused
+from millstream.durable.runs.names import request_of
 
 LONGEST: Final = 7 * 24 * 3600
 """Seconds; a run that takes longer is not produced again."""
@@ -32,17 +33,17 @@ async def remember(log: Log, run: str, scope: Mapping[str, Any], body: bytes) ->
     data = {name: scope[name] for name in _KEPT if scope.get(name) is not None}
     data["headers"] = [[bytes(name), bytes(value)] for name, value in scope["headers"]]
     record = msgspec.msgpack.encode(Remembered(data, body))
-    await log.create(_name(run), Config(ttl=LONGEST), [record], closed=True)
+    await log.create(request_of(run), Config(ttl=LONGEST), [record], closed=True)
 
 
 async def recall(log: Log, run: str) -> Remembered | None:
     """The request of a run; None when it is not known any more."""
     pieces: list[bytes] = []
     try:
-        page = await log.read(_name(run))
+        page = await log.read(request_of(run))
         pieces += page.messages
         while not page.closed:
-            page = await log.read(_name(run), page.next_offset)
+            page = await log.read(request_of(run), page.next_offset)
             pieces += page.messages
     except LogRefused:
         return None
@@ -52,11 +53,7 @@ async def recall(log: Log, run: str) -> Remembered | None:
 async def forget(log: Log, run: str) -> None:
     """The run has ended."""
     with suppress(LogRefused):
-        await log.delete(_name(run))
-
-
-def _name(run: str) -> str:
-    return f".request.{run}"
+        await log.delete(request_of(run))
 
 
 _KEPT: Final = (

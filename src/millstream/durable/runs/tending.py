@@ -11,6 +11,7 @@ from typing import Final
 from millstream.durable.leasing import Lease
 from millstream.durable.log import Log
 from millstream.durable.refusals import LogRefused
+from millstream.durable.runs.names import run_in
 from millstream.durable.state import State
 
 BEATS: Final = 6
@@ -56,11 +57,11 @@ class Tending:
                 beaten = began
                 await self._watch(state, began + seconds / BEATS)
             except LogRefused as refusal:  # LeaseLost, or the stream is gone with its lease
-                _logger.warning("the run %s has to end: %s", self._lease.name, refusal)
+                _logger.warning("the run %s has to end: %s", run_in(self._lease.name), refusal)
                 self._on_lost()
                 return
             except Exception as failed:  # noqa: BLE001  whatever a database raises, it may be back soon
-                _logger.warning("no sign of life of the run %s: %r", self._lease.name, failed)
+                _logger.warning("no sign of life of the run %s: %r", run_in(self._lease.name), failed)
                 if clock() - beaten >= seconds:
                     self._on_lost()
                     return
