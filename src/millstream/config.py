@@ -264,3 +264,13 @@ PER_ACTION: Final = frozenset(
     {CLIENT_KEY, DURABLE, *(s.name for s in dataclasses.fields(Settings) if s.metadata["per_action"])}
 )
 """What an action may override through `expose`."""
+
+SWITCHES: Final = frozenset(
+    s.name for s in dataclasses.fields(Settings) if s.metadata["per_action"] and s.type == "bool"
+)
+"""Those of them that are true or false: a text of the same name is an option of the codec."""
+
+
+def is_setting(name: str, value: object) -> bool:
+    """Whether `expose` takes a keyword for a setting of the action, and not for an option of the codec."""
+    return name in PER_ACTION and not (name in SWITCHES and isinstance(value, str))

@@ -92,6 +92,22 @@ def test_nothing_is_claimed_twice(claims: dict[str, Any]) -> None:
         DEFAULT.with_codec(claiming(**claims))
 
 
+class Hurried(Lines):
+    def __init__(self, *, action: str, charset: str, lifetime: float = 1.0) -> None:
+        super().__init__(action=action, charset=charset)
+
+
+class Silent(Lines):
+    def __init__(self, *, action: str, charset: str, compression: bool = True) -> None:
+        super().__init__(action=action, charset=charset)
+
+
+@pytest.mark.parametrize("codec", [Hurried, Silent])
+def test_an_option_that_no_author_could_reach_is_refused(codec: type[Codec]) -> None:
+    with pytest.raises(ConfigurationError, match="which is the name of a setting: rename it"):
+        DEFAULT.with_codec(codec)
+
+
 @pytest.mark.parametrize(
     "claims",
     [

@@ -57,6 +57,15 @@ def test_settings_are_merged_over_all_exposes_and_the_topmost_prevails() -> None
     assert [dict(e.options) for e in of(rows).exposures] == [{}, {"bom": True}]
 
 
+def test_of_a_name_that_a_setting_and_a_codec_share_text_is_the_codec_s() -> None:
+    @expose("parquet", compression="snappy")
+    @expose("csv", compression=False)
+    def rows() -> None: ...
+
+    assert of(rows).settings == {"compression": False}
+    assert [dict(e.options) for e in of(rows).exposures] == [{"compression": "snappy"}, {}]
+
+
 def test_allowed_methods_of_all_exposes_are_joined() -> None:
     @expose("json", allowed_methods=["get"])
     @expose("csv", allowed_methods=("POST",))

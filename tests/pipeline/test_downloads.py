@@ -9,7 +9,7 @@ import pytest
 from millstream.dispatch.action import Action, compile_action
 from millstream.dispatch.expose import declared, expose
 from millstream.errors import ConfigurationError
-from millstream.pipeline.downloads import download_of
+from millstream.pipeline.downloads import download_of, require_uncompressed
 
 
 class Root:
@@ -110,6 +110,14 @@ def test_what_cannot_be_filled_is_told_at_start_up(name: str, told: str) -> None
     with pytest.raises(ConfigurationError) as refused:
         called(name)
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "{month}.csv.GZ", "a.zip", "{name}.zst"])
+def test_a_name_promises_no_compression_that_the_format_has_not(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"but the body that is saved is no such file: .* \.csv"):
+        require_uncompressed(name, "csv")
+    require_uncompressed("a.zip", "zip")
+    require_uncompressed("a.csv", "csv")
 
 
 def test_an_extension_that_is_not_known_cannot_be_asked_for() -> None:

@@ -242,6 +242,11 @@ def test_a_body_its_author_writes_is_saved_under_the_name_it_was_given() -> None
 # Templates
 
 
+def test_a_body_its_author_writes_may_be_a_compressed_file() -> None:
+    (offer,) = planned(expose(content_type="application/octet-stream", download="a.csv.gz")).offers
+    assert offer.download is not None
+
+
 def test_an_engine_that_is_no_codec_is_a_template(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("{{ title }}")
     for engine in ("page.html", "jinja:page.html"):
@@ -258,10 +263,15 @@ def test_an_engine_that_is_no_codec_is_a_template(tmp_path: Path) -> None:
         (expose("jsn"), "Root.feed: 'jsn' is neither a codec nor a template"),
         (expose("csv", delimeter=";"), "Root.feed: the codec 'csv' does not know the option 'delimeter'"),
         (expose(max_rows=3), "Root.feed: the codec 'raw' does not know the option 'max_rows'"),
+        (
+            expose("json", compression="gzip"),
+            "Root.feed: the codec 'json' does not know the option 'compression': its options are",
+        ),
         (expose(lifetime="long"), "Root.feed: the setting lifetime is 'long'"),
         (expose(content_type="text/plain; charset=nonsense"), "Root.feed: 'nonsense' is no charset"),
         (expose(on_disconnect="stay"), "Root.feed: the setting on_disconnect is 'stay'"),
         (expose("csv", download="{month}.csv"), "Root.feed: the download '{month}.csv' has the placeholder"),
+        (expose("csv", download="a.csv.gz"), "Root.feed: the download 'a.csv.gz' ends in .gz, but the body"),
         (expose(download="a.{ext}"), "Root.feed: the download 'a.{ext}' asks for an extension"),
     ],
 )

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final, get_type_hints
 
 import msgspec
 
+from millstream.config import SWITCHES
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import Dialect
@@ -136,17 +137,23 @@ class Codec(ABC):
         return WrongItem(action=self.action, codec=self.name, item=item, expected=expected, row=row)
 
     @classmethod
+    def options(cls) -> dict[str, inspect.Parameter]:
+        """The options an author may give, by their names."""
+        return dict(_options_of(cls))
+
+    @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
         """Find out at start-up whether a codec can be constructed with these options.
 
         Raises:
             ConfigurationError: when an option is unknown, missing, of the wrong type or out of its range.
         """
-        known = dict(_options_of(cls))
+        known = cls.options()
         for name in options.keys() - known.keys():
             takes = ", ".join(sorted(known)) or "none"
+            setting = f"; the setting {name} is true or false" if name in SWITCHES else ""
             raise ConfigurationError(
-                f"the codec {cls.name!r} does not know the option {name!r}: its options are {takes}"
+                f"the codec {cls.name!r} does not know the option {name!r}: its options are {takes}{setting}"
             )
         for name, parameter in known.items():
             if name in options:

@@ -20,6 +20,7 @@ from millstream.codecs.text import Text
 from millstream.codecs.xlsx import Xlsx
 from millstream.codecs.xml import Xml
 from millstream.codecs.zip import Zip
+from millstream.config import PER_ACTION, SWITCHES
 from millstream.errors import ConfigurationError
 
 
@@ -37,6 +38,7 @@ class Catalogue:
     def __post_init__(self) -> None:
         for codec in self.codecs:
             _check_description(codec)
+            _check_options(codec)
         _check_unique("name", [codec.name for codec in self.codecs])
         _check_unique("media type", [codec.media_type for codec in self.codecs])
         _check_unique("extension", [each for codec in self.codecs for each in codec.extensions])
@@ -89,6 +91,18 @@ def _check_description(codec: type[Codec]) -> None:
                     f"the codec {codec.__qualname__} has {value!r} for {attribute}: "
                     f"it must be {_IN_WORDS[attribute]}"
                 )
+
+
+def _check_options(codec: type[Codec]) -> None:
+    """No option may have the name of a setting: `expose` takes both, and the setting would win.
+
+    A text is no value of a switch, so an option that is text may share the name of one.
+    """
+    for name, option in codec.options().items():
+        if name in PER_ACTION and not (name in SWITCHES and option.annotation is str):
+            raise ConfigurationError(
+                f"the codec {codec.name!r} has an option {name!r}, which is the name of a setting: rename it"
+            )
 
 
 def _check_unique(what: str, claimed: list[str]) -> None:

@@ -14,7 +14,7 @@ from http import HTTPMethod
 from types import FunctionType, MappingProxyType
 from typing import Any, Final, TypeVar
 
-from millstream.config import PER_ACTION
+from millstream.config import is_setting
 from millstream.errors import ConfigurationError
 
 Exposed = TypeVar("Exposed", bound=Callable[..., Any])
@@ -75,7 +75,8 @@ def expose(
         download: the name the body is saved under, with parameters of the action in braces:
             `"flights-{month}.csv"`. It holds for every codec stacked here that names none, with that codec's
             extension; `""` is no name.
-        options: settings of this action (`lifetime=60`) and options of the codec (`fields=(...)`);
+        options: settings of this action (`lifetime=60`) and options of the codec (`fields=(...)`). Where both
+            have a name, true and false are the setting's, text is the codec's (`compression="snappy"`).
             `durable=True`, or a `Durable`, for an output that is produced once and kept to be resumed.
 
     Raises:
@@ -90,7 +91,7 @@ def expose(
         exposures=_exposures(
             engine_or_template, content_type, inherit=inherit, options=options, download=download
         ),
-        settings=MappingProxyType({k: v for k, v in options.items() if k in PER_ACTION}),
+        settings=MappingProxyType({k: v for k, v in options.items() if is_setting(k, v)}),
         allowed_methods=_methods(allowed_methods),
         inherit=inherit,
     )
@@ -132,7 +133,7 @@ def _exposures(
         raise ConfigurationError(
             f'@expose was given the download {download!r}: it must read like "orders.csv"'
         )
-    codec_options = {k: v for k, v in options.items() if k not in PER_ACTION}
+    codec_options = {k: v for k, v in options.items() if not is_setting(k, v)}
     if inherit and not engine and content_type is None and not codec_options:
         if download is not None:
             raise ConfigurationError(f"the download {download!r} is of no format: name the codec beside it")

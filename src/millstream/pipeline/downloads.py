@@ -74,6 +74,20 @@ def download_of(name: str, action: Action, extension: str, others: Collection[st
     return Download(_ending(compiled, extension, others), inspect.signature(action.function))
 
 
+def require_uncompressed(name: str, extension: str) -> None:
+    """Refuse the name of a compressed file for what a codec writes; no option compresses a file yet.
+
+    Raises:
+        ConfigurationError: when it is one, unless the format itself is.
+    """
+    ending = name.rpartition(".")[2].lower()
+    if ending in _COMPRESSED and ending != extension:
+        raise ConfigurationError(
+            f"the download {name!r} ends in .{ending}, but the body that is saved is no such file: "
+            f"end the name in .{extension}"
+        )
+
+
 def _ending(pieces: Sequence[Piece], extension: str, others: Collection[str]) -> tuple[Piece, ...]:
     """The pieces, ending in this format's extension when there are several formats."""
     if not others or not extension:
@@ -93,6 +107,7 @@ def _written(value: Any, how: str) -> str:
 
 _PARSER: Final = string.Formatter()
 EXTENSION: Final = "ext"
+_COMPRESSED: Final = frozenset({"br", "bz2", "gz", "lz4", "tgz", "xz", "zip", "zst"})
 _LOOSE_END: Final = re.compile(r"[-_ ]+(?=\.[^.]*$|$)")
 """What is left of "flights-{month}.csv" without a month."""
 _NO_STEM: Final = re.compile(r"^[ .]*(?=\.[^. ]+$)")

@@ -13,7 +13,7 @@ from millstream.codecs.typed import checked, columns_of
 from millstream.dispatch.action import Action
 from millstream.dispatch.expose import Exposure
 from millstream.errors import ConfigurationError, WrongItem
-from millstream.pipeline.downloads import Download, download_of
+from millstream.pipeline.downloads import Download, download_of, require_uncompressed
 from millstream.protocol.columns import Column
 
 
@@ -77,13 +77,15 @@ def with_downloads(
     codec's extension. A page stays a page.
 
     Raises:
-        ConfigurationError: when a name has a placeholder that cannot be filled.
+        ConfigurationError: when a name has a placeholder that cannot be filled, or promises what is not sent.
     """
     several = frozenset(name for offer in offers for name in offer.extensions) if len(offers) > 1 else ()
     common = next((exposure.download for exposure in exposures if exposure.download), None)
     named: list[Offer] = []
     for offer, exposure in zip(offers, exposures, strict=True):
         name = common if exposure.download is None and not offer.is_raw else exposure.download
+        if name and not offer.is_raw:
+            require_uncompressed(name, offer.extension)
         download = download_of(name, action, offer.extension, several) if name else None
         named.append(replace(offer, download=download))
     return tuple(named)
