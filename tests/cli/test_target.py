@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from millstream.app import Millstream
 from millstream.cli import target
 from millstream.cli.deployment import collect
 from millstream.errors import ConfigurationError
+from millstream.testing import Client
 
 NAMES = (f"shop{number}" for number in itertools.count())
 
@@ -57,6 +59,27 @@ class Picky(TGController):
     def __init__(self):
         raise LookupError("no database")
 """
+
+PARTICIPANTS = """
+begun = []
+
+class Begins:
+    def __init__(self, name):
+        self.name = name
+    def begin(self, join):
+        begun.append(self.name)
+
+first, second = Begins("first"), Begins("second")
+"""
+
+MODEL = """
+from millstream.database import Database
+database = Database("sqlite:///shop.db")
+session, engine = database.session, database.engine
+"""
+
+WRITE_NAME = "write participants = package.model:database"
+KIND = "it must be a participant, such as the Database that package.model:database would name"
 
 Write = Callable[[str], str]
 DEBUG = {"MILLSTREAM_DEBUG": "true"}
@@ -192,6 +215,60 @@ def test_a_controller_that_cannot_be_made_is_told_with_its_line(write: Write) ->
     shop = write(SHOP)
     Path("app.ini").write_text(f"[app:main]\nroot = {shop}:Picky\n", "utf-8")
     assert refusal("app.ini").startswith(f"making {shop}:Picky failed: LookupError: no database (")
+
+
+@pytest.mark.parametrize("separator", [", ", " ", "\n    "])
+def test_an_ini_file_names_the_participants(write: Write, separator: str) -> None:
+    shop = write(SHOP + PARTICIPANTS)
+    names = separator.join((f"{shop}:first", f"{shop}:second"))
+    Path("app.ini").write_text(f"[app:main]\nroot = {shop}:RootController\nparticipants = {names}\n", "utf-8")
+    asyncio.run(_one_request(load("app.ini")))
+    assert sys.modules[shop].begun == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (
+            "",
+            "participants in [app:main] of app.ini names nothing: " + WRITE_NAME,
+        ),
+        ("first", "participants in [app:main] of app.ini is 'first': it must be package.model:database"),
+        ("{0}:third", "the module {0} has no third, which participants in [app:main] of app.ini names"),
+        ("{0}:number", "{0}:number, which participants in [app:main] of app.ini names, is a int: " + KIND),
+        (
+            "{0}:Begins",
+            "{0}:Begins, which participants in [app:main] of app.ini names, is the class Begins: " + KIND,
+        ),
+        ("{0}:engine", "{0}:engine, which participants in [app:main] of app.ini names, is a Engine: " + KIND),
+        (
+            "{0}:session",
+            "{0}:session, which participants in [app:main] of app.ini names, is a RequestSession: " + KIND,
+        ),
+    ],
+)
+def test_what_is_no_participant_is_refused(write: Write, names: str, sentence: str) -> None:
+    shop = write(SHOP + PARTICIPANTS + MODEL)
+    text = f"[app:main]\nroot = {shop}:RootController\nparticipants = {names.format(shop)}\n"
+    Path("app.ini").write_text(text, "utf-8")
+    assert refusal("app.ini") == sentence.format(shop)
+
+
+def test_participants_of_an_application_that_makes_its_own_are_refused(write: Write) -> None:
+    shop = write(SHOP + PARTICIPANTS)
+    for use in ("app", "make", "plain()"):
+        text = f"[app:main]\nuse = {shop}:{use}\nparticipants = {shop}:first\n"
+        Path("app.ini").write_text(text, "utf-8")
+        assert refusal("app.ini") == (
+            "participants in [app:main] of app.ini has no effect, because "
+            f"{shop}:{use} makes its own application: write Millstream(…, participants=[…]) there, "
+            f"or name a root instead of {shop}:{use}"
+        )
+
+
+async def _one_request(application: Any) -> None:
+    async with Client(application) as client:
+        assert (await client.get("/")).status == 200
 
 
 def test_a_root_that_is_no_controller_is_refused(write: Write) -> None:

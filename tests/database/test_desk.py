@@ -12,8 +12,8 @@ import transaction  # type: ignore[import-untyped]  # it has no annotations
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from millstream import Millstream, TGController, expose, stream
-from millstream.database import Database
+from millstream import ASGIAppController, Millstream, Settings, TGController, expose, stream
+from millstream.database import Database, RowSource
 from millstream.errors import ControllerError, OutsideRequest
 from millstream.testing import BodyTruncated, Client
 
@@ -177,3 +177,134 @@ async def test_outside_a_request_there_is_no_asynchronous_session_of_ours(databa
         database.async_session()
     async with AsyncSession(database.async_engine) as own:
         assert await own.scalar(ONE) == 1
+
+
+class Unsettled(TGController):
+    """Uses a database that its application does not have, on every road there is."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def _write(self) -> None:
+        self.database.session.execute(text("insert into t values (1)"))
+
+    async def _write_later(self) -> None:
+        await self.database.async_session.execute(text("insert into t values (1)"))
+
+    @expose("json")
+    def sync(self) -> dict[str, int]:
+        self._write()
+        return {}
+
+    @expose("json")
+    async def later(self) -> dict[str, int]:
+        await self._write_later()
+        return {}
+
+    @expose("json")
+    async def blocking(self) -> dict[str, int]:
+        self._write()
+        return {}
+
+    @expose("json")
+    async def in_a_thread(self) -> dict[str, int]:
+        await asyncio.to_thread(self._write)
+        return {}
+
+    @expose("json")
+    async def in_a_task(self) -> dict[str, int]:
+        await asyncio.create_task(self._write_later())
+        return {}
+
+    @expose("ndjson")
+    def steps(self) -> Iterator[int]:
+        self._write()
+        yield 1
+
+    @expose("ndjson")
+    async def later_steps(self) -> AsyncIterator[int]:
+        await self._write_later()
+        yield 1
+
+    @expose("json")
+    def removes(self) -> dict[str, int]:
+        self.database.session.remove()
+        return {}
+
+    @expose("ndjson")
+    def rows(self) -> RowSource:
+        return self.database.rows(ONE)
+
+    @expose("ndjson")
+    def each_row(self) -> Iterator[Any]:
+        yield from self.database.rows(ONE)
+
+
+class Before(TGController):
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def _before(self, *_: Any, **__: Any) -> None:
+        self.database.session.execute(text("insert into t values (1)"))
+
+    @expose("json")
+    def index(self) -> dict[str, int]:
+        return {}
+
+
+ROADS = [name for name, method in vars(Unsettled).items() if hasattr(method, "__millstream__")]
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+@pytest.mark.parametrize("road", [*ROADS, "before/"])
+async def test_a_database_that_the_application_does_not_have_is_refused_at_its_first_use(
+    database: Database, make_database: Callable[..., Database], tmp_path: Any, road: str, *, mounted: bool
+) -> None:
+    root = Unsettled(database)
+    root.before = Before(database)  # type: ignore[attr-defined]
+    application = Millstream(root, participants=[make_database(f"sqlite:///{tmp_path / 'other.db'}")])
+    if mounted:  # below an application that has it
+        outer = TGController()
+        outer.inner = ASGIAppController(application)  # type: ignore[attr-defined]
+        application = Millstream(outer, participants=[database])
+    async with Client(application) as client:
+        reply = await client.get(f"{'/inner' * mounted}/{road}")
+    assert (reply.status, "participants=[database]" in reply.text) == (500, False)
+    with database.engine.connect() as connection:
+        assert connection.execute(text("select count(*) from t")).scalar() == 0
+    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # every queued pool has it
+
+
+async def test_the_remedy_for_a_database_that_the_application_does_not_have_is_logged(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Client(Millstream(Unsettled(database))) as client:
+        for road, used in (("sync", "session"), ("later", "async_session"), ("rows", "rows")):
+            caplog.clear()
+            assert (await client.get(f"/{road}")).status == 500
+            assert f"database.{used} was used in a request of an application that does not" in caplog.text
+            assert "participants=[database]" in caplog.text
+
+
+async def test_a_durable_run_settles_as_any_request(database: Database, tmp_path: Any) -> None:
+    class Durable(TGController):
+        @expose("ndjson", durable=True)
+        def run(self) -> Iterator[int]:
+            database.session.execute(text("insert into t values (1)"))
+            yield 1
+
+    settings = Settings(durable_url=f"sqlite:///{tmp_path / 'streams.db'}")
+    for participants, rows in (([], 0), ([database], 1)):
+        async with Client(Millstream(Durable(), settings, participants=participants)) as client:
+            assert (await client.get("/run")).status == (200 if rows else 500)
+        with database.engine.connect() as connection:
+            assert connection.execute(text("select count(*) from t")).scalar() == rows
+
+
+def test_outside_a_request_the_session_is_the_threads(database: Database) -> None:
+    database.session.execute(text("insert into t values (1)"))
+    transaction.commit()
+    assert database.session.scalar(select(text("x from t"))) == 1
+    assert [row.x for row in database.rows(text("select x from t"))] == [1]
+    transaction.abort()
+    database.session.remove()

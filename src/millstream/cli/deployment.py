@@ -54,6 +54,7 @@ class Deployment:
 
     application: Given  # `package.module:app`, or the root controller
     is_root: bool  # whether it names a root controller
+    participants: Given | None  # what settles with its streams, by names
     given: Mapping[str, Given]  # the settings that somebody wrote down
     settings: Settings  # the same, understood
     server: ServerOptions
@@ -68,14 +69,16 @@ def collect(target: str, options: Mapping[str, Given], environ: Mapping[str, str
     """
     if target.endswith(".ini"):
         file = inifile.read(Path(target), settings=SETTINGS, server=SERVER)
-        application, is_root, written = file.application, file.is_root, {**file.settings, **file.server}
+        application, is_root, participants = file.application, file.is_root, file.participants
+        written = {**file.settings, **file.server}
     else:
-        application, is_root, written = Given(target, "the target"), False, {}
+        application, is_root, participants, written = Given(target, "the target"), False, None, {}
     written |= environment.read(environ, known=SETTINGS | SERVER)
     given = {name: text for name, text in written.items() if name in SETTINGS}
     return Deployment(
         application=application,
         is_root=is_root,
+        participants=participants,
         given=given,
         settings=understood(Settings, given),
         server=_server(written, options),

@@ -23,6 +23,9 @@ DEFAULT: Final = "DEFAULT"
 APPLICATION: Final = "app:main"
 SERVER: Final = "server:main"
 ENTRIES: Final = ("use", "root")
+PARTICIPANTS: Final = "participants"
+NAMES: Final = frozenset({*ENTRIES, PARTICIPANTS})
+"""The keys of `[app:main]` that name what is imported; everything else there is a setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class IniFile:
 
     application: Given
     is_root: bool  # whether `root` names it, a controller, and not `use`
+    participants: Given | None  # the names of what settles with its streams
     settings: dict[str, Given]
     server: dict[str, Given]
 
@@ -42,7 +46,7 @@ def read(path: Path, *, settings: AbstractSet[str], server: AbstractSet[str]) ->
         ConfigurationError: when the file cannot be read or says anything that is not known.
     """
     pages = _Pages(path, _sections(path))
-    application = pages.resolved(APPLICATION, settings | frozenset(ENTRIES), elsewhere={SERVER: server})
+    application = pages.resolved(APPLICATION, settings | NAMES, elsewhere={SERVER: server})
     options = pages.resolved(SERVER, server, elsewhere={APPLICATION: settings})
     pages.check_defaults(settings | server)
     entries = [name for name in ENTRIES if name in application]
@@ -54,6 +58,7 @@ def read(path: Path, *, settings: AbstractSet[str], server: AbstractSet[str]) ->
     return IniFile(
         application=application.pop(entries[0]),
         is_root=entries[0] == "root",
+        participants=application.pop(PARTICIPANTS, None),
         settings=application,
         server=options,
     )
@@ -131,9 +136,7 @@ class _Pages:
         """Refuse what stands in [DEFAULT] and is neither a setting nor a variable in use."""
         for key in self.sections.get(DEFAULT, {}):
             if key not in known and key not in self.used:
-                raise ConfigurationError(
-                    self._unknown(key, DEFAULT, known, {APPLICATION: frozenset(ENTRIES)})
-                )
+                raise ConfigurationError(self._unknown(key, DEFAULT, known, {APPLICATION: NAMES}))
 
     def _unknown(
         self,

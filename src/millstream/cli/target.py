@@ -7,11 +7,11 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from millstream.app import Millstream
 from millstream.cli.deployment import Deployment
@@ -19,6 +19,7 @@ from millstream.cli.values import Given
 from millstream.config import Settings
 from millstream.dispatch.controllers import TGController
 from millstream.errors import ConfigurationError
+from millstream.protocol.ports import Participant
 
 ASGI_PARAMETERS: Final = 3  # scope, receive, send
 
@@ -32,7 +33,13 @@ def load(deployment: Deployment) -> Any:
     named = deployment.application
     found, called = _find(named)
     if deployment.is_root:
-        return Millstream(_root(found, named), deployment.settings)
+        root = _root(found, named)
+        return Millstream(root, deployment.settings, participants=_participants(deployment.participants))
+    if deployment.participants is not None:
+        raise ConfigurationError(
+            f"{deployment.participants.name} has no effect, because {named.text} makes its own application: "
+            f"write Millstream(…, participants=[…]) there, or name a root instead of {named.text}"
+        )
     if _is_factory(found, called=called, named=named):
         return _built(found, deployment)
     if not callable(found):
@@ -44,12 +51,12 @@ def load(deployment: Deployment) -> Any:
     return found
 
 
-def _find(named: Given) -> tuple[Any, bool]:
+def _find(named: Given, wanted: str = "package.module:app or package.module:factory()") -> tuple[Any, bool]:
     """The object, and whether it is written with `()`."""
     written = re.fullmatch(rf"({_DOTTED}):({_DOTTED})(\(\))?", named.text)
     if written is None:
         raise ConfigurationError(
-            f"{named.name} is {named.text!r}: it must be package.module:app or package.module:factory()"
+            f"{named.name} is {named.text!r}: it must be {wanted}"
             + ("" if named.name != "the target" else ", or the name of an ini file that ends with .ini")
         )
     module_name, path, call = written.groups()
@@ -91,6 +98,30 @@ def _root(found: object, named: Given) -> TGController:
         return found()
     except Exception as failed:
         raise ConfigurationError(_failure(f"making {named.text}", failed)) from failed
+
+
+def _participants(names: Given | None) -> Sequence[Participant]:
+    if names is None:
+        return []
+    if not (found := _NAMES.findall(names.text)):
+        raise ConfigurationError(f"{names.name} names nothing: write {names.name.split()[0]} = {_DATABASE}")
+    return [_participant(Given(text, names.name)) for text in found]
+
+
+def _participant(named: Given) -> Participant:
+    found, called = _find(named, wanted=_DATABASE)
+    if called or inspect.isclass(found) or not _begins_requests(found):
+        raise ConfigurationError(
+            f"{named.text}, which {named.name} names, is {_kind(found)}{' being called' * called}: "
+            f"it must be a participant, such as the Database that {_DATABASE} would name"
+        )
+    return cast("Participant", found)
+
+
+def _begins_requests(found: object) -> bool:
+    """Whether it is a participant; a session and an engine have a `begin` of another kind."""
+    begin = getattr(found, "begin", None)
+    return callable(begin) and len(_positional(begin)) == 1 and not hasattr(found, "execute")
 
 
 def _is_factory(found: object, *, called: bool, named: Given) -> bool:
@@ -158,3 +189,6 @@ def _kind(found: object) -> str:
 
 
 _DOTTED: Final = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+
+_NAMES: Final = re.compile(r"[^\s,]+")
+_DATABASE: Final = "package.model:database"

@@ -18,7 +18,7 @@ from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
 
 from millstream.database import engines
-from millstream.database.desk import AsyncRequestSession, Desk, RequestSession
+from millstream.database.desk import AsyncRequestSession, Desk, RequestSession, desk_here
 from millstream.database.joining import JoinedSession
 from millstream.database.judgements import judge
 from millstream.database.lease import Lease, LeasedSession, watch_engine
@@ -144,6 +144,7 @@ class Database:
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """A connection for rows: read-only, with its cursor on the server, and seen among the leases."""
+        desk_here(self._desks, "database.rows")
         lease = Lease()
         lease.handle = stream_var.get(None)
         lease.warned = True  # to keep the connection while the rows are read is what it is there for

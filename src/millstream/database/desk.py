@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import cast
+from typing import Final, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker
 from sqlalchemy.orm import scoped_session, sessionmaker
@@ -29,11 +29,12 @@ from millstream.web.proxies import request_var, stream_var
 class Desk:
     """One request at one database; made on its event loop."""
 
-    __slots__ = ("_join", "_loop", "_pins", "async_unit", "is_closed", "readers", "unit")
+    __slots__ = ("_join", "_loop", "_pins", "async_unit", "handle", "is_closed", "readers", "unit")
 
     def __init__(self, join: Join, pins: Pins) -> None:
         self._join = join
         self._pins = pins
+        self.handle = stream_var.get(None)
         self._loop = asyncio.get_running_loop()
         self.unit: JoinedUnit | None = None
         self.async_unit: AsyncUnit | None = None
@@ -42,7 +43,7 @@ class Desk:
 
     def enter(self, session: LeasedSession, unit: UnitOfWork) -> None:
         """A session was made: it settles with the stream, and its lease is watched."""
-        session.lease.handle = stream_var.get(None)
+        session.lease.handle = self.handle
         request = request_var.get(None)
         session.lease.is_head = request is not None and request.method == "HEAD"
         self._join(unit)
@@ -66,6 +67,29 @@ class Desk:
 
 Desks = ContextVar[Desk | None]
 """Where the desk of the current request is found."""
+
+
+def desk_here(desks: Desks, used: str) -> Desk | None:
+    """The desk of the current request; None outside requests.
+
+    The context of a request reaches into an application that is mounted below it, and into tasks that go on
+    after it. So a desk counts only in the request that it was made for.
+
+    Args:
+        desks: where it is found.
+        used: what the author has used, for the error.
+
+    Raises:
+        ControllerError: in a request of an application that does not have the database: nobody would commit.
+    """
+    desk, handle = desks.get(), stream_var.get(None)
+    if handle is not None and (desk is None or desk.handle is not handle):
+        raise ControllerError(
+            f"{used} was used in a request of an application that does not have this database, so nothing "
+            "would be committed: write Millstream(…, participants=[database]), or name the database in the "
+            "ini file, as participants = shop.model:database"
+        )
+    return desk
 
 
 class RequestSession(scoped_session[JoinedSession]):
@@ -121,16 +145,17 @@ class _Registry(ScopedRegistry[JoinedSession]):
     @property
     def unit(self) -> JoinedUnit | None:
         """The unit of the current request, if it has one."""
-        desk = self._desks.get()
+        desk = desk_here(self._desks, _SESSION)
         return None if desk is None else desk.unit
 
     def __call__(self) -> JoinedSession:
         """The current session, made when there is none.
 
         Raises:
-            ControllerError: on the event loop of a request, which it would block; after the request.
+            ControllerError: on the event loop of a request, which it would block; after the request; in a
+                request of an application that does not have the database.
         """
-        desk = self._desks.get()
+        desk = desk_here(self._desks, _SESSION)
         if desk is None:
             return self._own()
         _require_open(desk)
@@ -148,7 +173,7 @@ class _Registry(ScopedRegistry[JoinedSession]):
 
     def has(self) -> bool:
         """Whether there is one already."""
-        desk = self._desks.get()
+        desk = desk_here(self._desks, _SESSION)
         return hasattr(self._of_thread, "session") if desk is None else desk.unit is not None
 
     def clear(self) -> None:
@@ -174,19 +199,20 @@ class _AsyncRegistry(ScopedRegistry[AsyncSession]):
     @property
     def unit(self) -> AsyncUnit | None:
         """The unit of the current request, if it has one."""
-        desk = self._desks.get()
+        desk = desk_here(self._desks, _ASYNC_SESSION)
         return None if desk is None else desk.async_unit
 
     def __call__(self) -> AsyncSession:
         """The current session, made when there is none.
 
         Raises:
-            ControllerError: in synchronous code, which cannot await it; after the request.
+            ControllerError: in synchronous code, which cannot await it; after the request; in a request of
+                an application that does not have the database.
             OutsideRequest: outside requests, where nobody would close it.
         """
-        desk = self._desks.get()
+        desk = desk_here(self._desks, _ASYNC_SESSION)
         if desk is None:
-            raise OutsideRequest("database.async_session")
+            raise OutsideRequest(_ASYNC_SESSION)
         _require_open(desk)
         if not _on_event_loop():
             raise ControllerError(
@@ -214,3 +240,7 @@ def _require_open(desk: Desk) -> None:
 
 def _on_event_loop() -> bool:
     return asyncio._get_running_loop() is not None  # noqa: SLF001  the documented twin raises where this answers
+
+
+_SESSION: Final = "database.session"
+_ASYNC_SESSION: Final = "database.async_session"
