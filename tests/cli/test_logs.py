@@ -73,3 +73,22 @@ def test_the_level_trace_is_pythons_debug_for_our_loggers() -> None:
 def test_worker_processes_can_receive_it() -> None:
     ours = logs.configuration("info")
     assert pickle.loads(pickle.dumps(ours)) == ours  # noqa: S301  our own bytes
+
+
+@pytest.mark.parametrize(
+    ("target", "logged"),
+    [
+        ("/orders.csv?token=SECRET&since=1", '"GET /orders.csv HTTP/1.1" 200'),
+        ("/_streams/abcdefghijklmnop?offset=-1", '"GET /_streams/abcdef… HTTP/1.1" 200'),
+        ("/app/_streams/abcdefghijklmnop/stop", '"GET /app/_streams/abcdef…/stop HTTP/1.1" 200'),
+        ("/plain", '"GET /plain HTTP/1.1" 200'),
+    ],
+)
+def test_the_access_log_has_neither_queries_nor_the_ids_of_runs(
+    capsys: Capture, target: str, logged: str
+) -> None:
+    with configured():
+        logging.getLogger("uvicorn.access").info(
+            '%s - "%s %s HTTP/%s" %d', "127.0.0.1:5", "GET", target, "1.1", 200
+        )
+    assert logged in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import numbers
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -161,7 +162,13 @@ def test_what_is_no_name_of_an_application_is_refused(name: str) -> None:
 )
 def test_what_cannot_be_served_is_named(write: Write, path: str, sentence: str) -> None:
     shop = write(SHOP)
-    assert refusal(f"{shop}:{path}") == sentence.format(shop=shop)
+    assert refusal(f"{shop}:{path}").partition(" (it was loaded")[0] == sentence.format(shop=shop)
+
+
+def test_a_module_that_another_one_shadows_is_named_by_its_file() -> None:
+    assert refusal("numbers:app") == (
+        f"the module numbers has no app, which the target names (it was loaded from {numbers.__file__})"
+    )
 
 
 def test_a_controller_is_no_application_and_told_how_to_become_one(write: Write) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import collections
 import csv
 import io
+import re
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -140,11 +141,34 @@ def test_the_guard_leaves_numbers_and_harmless_text() -> None:
     assert cells(write([row], fields=list("abcdefg"), guard_formulas=True))[1] == expected
 
 
-@given(st.lists(ANY_TEXT, min_size=2, max_size=2))
-def test_the_guard_adds_one_quote_or_nothing(row: list[str]) -> None:
-    read_back = cells(write([row], fields=["a", "b"], guard_formulas=True))[1]
-    assert [found.removeprefix("'") for found in read_back] == [cell.removeprefix("'") for cell in row]
-    assert not any(found.startswith(tuple("=+-@\t\r\n")) for found in read_back)
+@pytest.mark.parametrize(
+    ("delimiter", "value", "guarded"),
+    [
+        (",", ";=1+1", ";'=1+1"),
+        (",", "a;=1+1;b;@x", "a;'=1+1;b;'@x"),
+        (",", "a\t=1", "a\t'=1"),
+        (",", "a,=1", "a,=1"),  # quoted, and one cell for whoever reads by commas
+        (";", "a,=1", "a,'=1"),
+        (";", "a;=1", "a;=1"),
+        ("\t", "a;=1,-2", "a;'=1,'-2"),
+        (",", "a\r\n=1", "a\r'\n'=1"),
+    ],
+)
+def test_the_guard_knows_other_separators_than_its_own(delimiter: str, value: str, guarded: str) -> None:
+    written = write([{"a": value}], guard_formulas=True, delimiter=delimiter).decode()
+    assert list(csv.reader(io.StringIO(written, newline=""), delimiter=delimiter)) == [["a"], [guarded]]
+
+
+@given(st.lists(ANY_TEXT, min_size=2, max_size=2), st.sampled_from(",;\t"))
+def test_no_cell_is_a_formula_by_whatever_separator_a_guarded_file_is_read(
+    row: list[str], separator: str
+) -> None:
+    written = write([row], fields=["a", "b"], guard_formulas=True).decode()
+    for line in re.split("[\r\n]", written):
+        for cell in line.split(separator) if separator != "," else ():
+            assert not cell.lstrip('"').startswith(("=", "@", "+", "-")), written
+    read_back = cells(written.encode())[1]
+    assert [found.replace("'", "") for found in read_back] == [cell.replace("'", "") for cell in row]
 
 
 @pytest.mark.parametrize("delimiter", ["", ",,", '"', "\r", "\n", "\0"])

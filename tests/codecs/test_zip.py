@@ -183,6 +183,11 @@ def test_text_in_members_is_in_the_charset() -> None:
         ("a\0b\nc", "a_b_c"),
         ("file.txt:stream", "file.txt_stream"),
         ("größe 1.csv", "größe 1.csv"),
+        ("con", "_con"),
+        ("a/NUL.txt", "a/_NUL.txt"),
+        ("lpt1/x", "_lpt1/x"),
+        ("\u202efdp.exe", "_fdp.exe"),
+        ("a\u0085\u200b", "a__"),
     ],
 )
 def test_names_stay_inside_the_folder_they_are_unpacked_into(name: str, safe: str) -> None:

@@ -1,10 +1,11 @@
-"""What the server's log says: uvicorn's own configuration, our loggers beside it, and one filter."""
+"""What the server's log says: uvicorn's own configuration, our loggers beside it, and two filters."""
 
 from __future__ import annotations
 
 import copy
 import logging
-from typing import Any
+import re
+from typing import Any, Final
 
 from uvicorn.config import LOGGING_CONFIG
 
@@ -30,21 +31,39 @@ def _is_truncated(error: BaseException) -> bool:
     return isinstance(error, Truncated)
 
 
+class WithoutSecrets(logging.Filter):
+    """Leaves out of the access log what may be a permission: the query, and the most of a run's id."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the target of a request; every record is written."""
+        match record.args:
+            case (client, method, str(target), *rest):
+                path = _RUN_ID.sub(r"\1…", target.partition("?")[0])
+                record.args = (client, method, path, *rest)
+        return True
+
+
 def configuration(level: str) -> dict[str, Any]:
     """A `logging.config.dictConfig`; plain data, because worker processes receive it pickled.
 
     The root logger stays the author's.
     """
     logs = copy.deepcopy(LOGGING_CONFIG)
-    name = f"{WithoutTruncated.__module__}.{WithoutTruncated.__qualname__}"
-    logs["filters"] = {"without_truncated": {"()": name}}
+    logs["filters"] = {
+        "without_truncated": {"()": f"{__name__}.{WithoutTruncated.__qualname__}"},
+        "without_secrets": {"()": f"{__name__}.{WithoutSecrets.__qualname__}"},
+    }
     logs["loggers"]["uvicorn.error"]["filters"] = ["without_truncated"]
+    logs["loggers"]["uvicorn.access"]["filters"] = ["without_secrets"]
     logs["loggers"]["millstream"] = {
         "handlers": ["default"],
         "level": _python_level(level),
         "propagate": False,
     }
     return logs
+
+
+_RUN_ID: Final = re.compile(r"(/_streams/[^/]{6})[^/]+")
 
 
 def _python_level(level: str) -> str:

@@ -66,8 +66,9 @@ def _find(named: Given, wanted: str = "package.module:app or package.module:fact
     try:
         return reduce(getattr, path.split("."), module), bool(call)
     except AttributeError:
+        file = getattr(module, "__file__", None) or "the interpreter"
         raise ConfigurationError(
-            f"the module {module_name} has no {path}, which {named.name} names"
+            f"the module {module_name} has no {path}, which {named.name} names (it was loaded from {file})"
         ) from None
 
 

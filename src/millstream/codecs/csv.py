@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final
@@ -35,8 +37,10 @@ class Csv(Codec):
         fields: the columns in order, which also name the cells of plain tuples and lists.
         header: whether the first line names the columns.
         delimiter: one character between cells.
-        guard_formulas: whether text that a spreadsheet would run as a formula is prefixed with `'`. Off,
-            because it changes data for every other reader; numbers are never touched.
+        guard_formulas: whether `'` is put before text that a spreadsheet would run as a formula. A formula
+            can begin in the middle of a text, too: after a line end, and after a comma, a semicolon or a tab
+            that is not this delimiter but the reader's. Off, because the option changes data for every
+            other reader; numbers are never touched.
 
     Raises:
         ConfigurationError: when an option cannot be used.
@@ -64,11 +68,12 @@ class Csv(Codec):
         self._fields = self._names = checked_fields(self.name, fields) or ()
         self._header = header
         self._readers = Readers(self._fields or None)
-        self._cells = _guarded_cells if guard_formulas else _cells
+        guard = _guard_for(delimiter) if guard_formulas else None
+        self._cells = _cells if guard is None else lambda values: [guard(each) for each in _cells(values)]
         # `writerow` returns what its file's `write` does: a file that encodes needs no buffer in between.
         self._encode = text_encoder(charset)
         self._delimiter = delimiter
-        self._guards = guard_formulas
+        self._guard = guard
         is_utf8 = codecs.lookup(charset).name == "utf-8"  # and no byte order mark
         self._is_plain = is_utf8 and delimiter in _USUAL and not guard_formulas
         sink = SimpleNamespace(write=self._encode)
@@ -120,7 +125,7 @@ class Csv(Codec):
             return super().rows(columns)
         opening = b"" if self._fields else self._open(names)
         one_by_one = super().rows(columns)
-        lines = lines_of_batches(len(columns), self._delimiter, _guarded if self._guards else None)
+        lines = lines_of_batches(len(columns), self._delimiter, self._guard)
 
         def encode(batch: Sequence[Sequence[Any]]) -> bytes:
             nonlocal opening
@@ -183,12 +188,16 @@ def _cells(values: Iterable[Any]) -> list[Cell]:
     return [value if type(value) in AS_IT_IS else csv_cell(value) for value in values]
 
 
-def _guarded_cells(values: Iterable[Any]) -> list[Cell]:
-    return [_guarded(each) for each in _cells(values)]
+@lru_cache(maxsize=32)
+def _guard_for(delimiter: str) -> Callable[[Cell], Cell]:
+    """What makes a cell harmless for any spreadsheet, whichever separator of lists it reads by."""
+    separators = re.escape("".join({",", ";", "\t"} - {delimiter}) + "\r\n")
+    begins_formula = re.compile(f'((?:^|[{separators}])"*)(?=[{re.escape(_RISKY)}])')
 
+    def guard(value: Cell) -> Cell:
+        return begins_formula.sub(r"\1'", value) if isinstance(value, str) else value
 
-def _guarded(value: Cell) -> Cell:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_RISKY) else value
+    return guard
 
 
 def _check_delimiter(delimiter: str) -> None:
@@ -200,6 +209,6 @@ def _check_delimiter(delimiter: str) -> None:
 
 
 # OWASP, "CSV Injection"; the last four are full-width forms that East Asian spreadsheets take for the same.
-_RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_RISKY: Final = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 _USUAL: Final = ",;\t|"
 """Delimiters that every program knows to quote."""

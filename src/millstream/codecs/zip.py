@@ -20,7 +20,6 @@ Why the standard library writes it
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -33,6 +32,7 @@ from millstream.codecs.base import Codec, text_encoder
 from millstream.codecs.bodies import IN_WORDS, Body, buffer_of, producer_of, slices, whole
 from millstream.errors import ConfigurationError
 from millstream.protocol.ports import RowBatches
+from millstream.web.disposition import harmless, no_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +120,9 @@ class Zip(Codec):
         return self._sink.take()
 
     def _checked(self, member: Member) -> str:
-        name = safe_name(member.name)
         try:
-            length = len(name.encode())
+            member.name.encode()
+            length = len((name := safe_name(member.name)).encode())
         except ValueError as error:  # lone surrogates
             raise self.refusal(member, f"its name {member.name!r} is no text") from error
         if not 0 < length < _LONGEST_NAME:
@@ -247,13 +247,12 @@ def safe_name(name: str) -> str:
     r"""The path of a member which stays in the folder it is unpacked into, on any system.
 
     Windows takes `\` for a separator, drops dots and spaces at the end of a name, and knows drives and
-    streams by their colon. Empty when nothing is left.
+    streams by their colon, and devices by their names. Empty when nothing is left.
     """
-    parts = [part.rstrip(" .") for part in _NO_NAME.sub("_", name.replace("\\", "/")).split("/")]
-    return "/".join(part for part in parts if part)
+    parts = [harmless(part).rstrip(" .") for part in name.replace("\\", "/").split("/")]
+    return "/".join(no_device(part) for part in parts if part)
 
 
-_NO_NAME: Final = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
 _LONGEST_NAME: Final = 0xFFFF
 _READABLE: Final = 0o100644 << 16
 _SHORT: Final = 1 << 28  # characters, which are four bytes at most

@@ -16,13 +16,12 @@ LONGEST: Final = 180
 
 def safe_name(wanted: str) -> str:
     """The nearest name that is a plain file's anywhere: no folder, no hidden file, no device."""
-    text = unicodedata.normalize("NFC", wanted)
-    text = "".join("_" if _is_risky(character) else character for character in text)
+    text = harmless(unicodedata.normalize("NFC", wanted))
     stem, dot, extension = text.strip(" .").rpartition(".")
     if not dot:
         stem, extension = extension, ""
     stem = stem.rstrip(" .") or "download"
-    stem = _no_device(stem)
+    stem = no_device(stem)
     end = _shortened(f".{extension}" if extension else "", _LONGEST_END)
     return _shortened(stem, LONGEST - len(end.encode())) + end
 
@@ -41,11 +40,17 @@ def _in_ascii(name: str) -> str:
         stem, dot, extension = name.rpartition(".")
         if dot and not stem.strip(" ._-"):  # nothing is left of it
             name = f"download.{extension}"
-    plain = "".join("_" if character == "%" or _is_risky(character) else character for character in name)
-    return _no_device(plain.strip(" .") or "download")  # full-width letters may have become one
+    plain = harmless(name.replace("%", "_"))
+    return no_device(plain.strip(" .") or "download")  # full-width letters may have become one
 
 
-def _no_device(name: str) -> str:
+def harmless(name: str) -> str:
+    """The name without what is no part of a file's name on some system, or turns the reading direction."""
+    return "".join("_" if _is_risky(character) else character for character in name)
+
+
+def no_device(name: str) -> str:
+    """The name, changed when Windows would take it for a device: `con`, `nul.txt`."""
     return f"_{name}" if name.partition(".")[0].strip().upper() in _DEVICES else name
 
 
