@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.durable.runs.marks import Marks, mark_at
-from millstream.durable.runs.names import place_of
+from millstream.durable.runs.marks import THE_END, Marks, last
+from millstream.durable.runs.names import Place, place_of
 from millstream.testing import EventReader
 
 RUN = "t" * 8 + "r" * 22
@@ -54,17 +54,34 @@ def test_an_authors_id_by_itself_gives_way_too() -> None:
     assert place_of(reader.last_id) is not None
 
 
-def test_a_mark_by_itself_is_no_event() -> None:
-    reader = EventReader()
-    assert reader.feed(mark_at(RUN, 12, LIFE)) == []
-    assert place(reader.last_id) == 12
-
-
 def test_what_never_came_to_an_end_is_not_lost() -> None:
     marks = Marks(RUN, LIFE)
-    assert marks.marked(b"data: 1") == b""
-    assert marks.rest() == b"data: 1"
+    assert marks.marked(b"retry: 1") == b""
+    assert marks.rest() == b"retry: 1"
     assert marks.rest() == b""
+
+
+def test_the_last_event_needs_no_empty_line_to_be_one() -> None:
+    marks = Marks(RUN, LIFE)
+    data = marks.marked(b"data: 1\n\ndata: [DONE]\n") + marks.rest()
+    one, done = EventReader().feed(data)
+    assert (one.data, done.data, place(done.id)) == ("1", "[DONE]", len(data))
+
+
+def test_last_words_lead_to_the_end_of_the_run_wherever_that_is() -> None:
+    (event,) = EventReader().feed(last(RUN, b"event: error\ndata: {}\n\n"))
+    assert (event.event, event.data, place_of(event.id)) == ("error", "{}", Place(RUN, THE_END))
+    assert last(RUN, b"") == b""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@given(size=st.integers(1, 9))
+def test_every_line_end_of_the_standard_ends_a_line(end: str, size: int) -> None:
+    written = f": hi{end}data: 1{end}data: 2{end}{end}event: x{end}data: 3{end}{end}".encode()
+    marks = Marks(RUN, LIFE)
+    data = b"".join(marks.marked(written[at : at + size]) for at in range(0, len(written), size))
+    one, two = EventReader().feed(data)
+    assert (one.data, two.event, two.data, place(two.id)) == ("1\n2", "x", "3", len(data))
 
 
 @given(st.lists(st.text("abc\u00e9 "), min_size=1, max_size=8), st.data())

@@ -17,7 +17,7 @@ from millstream.durable.http.replies import STATUS
 from millstream.durable.offsets import START, position_of
 from millstream.durable.refusals import LogRefused, OffsetGone
 from millstream.durable.runs.following import Following
-from millstream.durable.runs.marks import mark_at
+from millstream.durable.runs.marks import THE_END
 from millstream.durable.runs.names import etag_of, run_in
 from millstream.durable.state import State, offset_at
 from millstream.errors import HTTPError, Truncated
@@ -34,17 +34,15 @@ class Content:
     Args:
         following: stands at the place.
         request: what it answers.
-        is_events: whether it is an event stream.
         may_be_part: whether a `Range` counts.
 
     Attributes:
         is_part: whether a part is asked for that there may be; which, is known when the run has ended.
     """
 
-    def __init__(self, following: Following, request: Request, *, is_events: bool, may_be_part: bool) -> None:
+    def __init__(self, following: Following, request: Request, *, may_be_part: bool) -> None:
         self._following = following
         self._request = request
-        self._is_events = is_events
         self._run = run_in(following.state.name)
         self._begin = following.place
         self._part: slice | None = None
@@ -66,10 +64,7 @@ class Content:
                 following.place, following.end = self._part.start, self._part.stop
             while data := await following.next():
                 yield data
-            state = following.state
-            if state.failed:
-                if self._is_events:  # so that a client which comes back is told that this was all
-                    yield mark_at(self._run, following.place, state.incarnation)
+            if following.state.failed:
                 raise Truncated(f"the run {self._run}", str(Reason.FAILED))
 
     def facts(self) -> dict[str, str]:
@@ -121,6 +116,8 @@ def place_in(state: State, offset: str, *, is_events: bool) -> int:
         if state.start and not is_events:  # events are whole wherever they begin
             raise OffsetGone(state.name, offset_at(0, state.incarnation))
         return state.start
+    if offset == THE_END and is_events and state.closed:
+        return state.tail
     if offset.isascii() and offset.isdecimal() and len(offset) < _LONGEST:
         offset = offset_at(int(offset), state.incarnation)
     return position_of(offset, state)

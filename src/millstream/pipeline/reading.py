@@ -206,9 +206,7 @@ class Reading(Sending):
             await deliver_whole(head, b"", (), self._scope, self._exchange)
             return
         following = Following(opened.log, opened.feeds, state, place, partial(self._still, run))
-        content = Content(
-            following, self._request, is_events=self._is_events, may_be_part=self._may_be_part(wanted)
-        )
+        content = Content(following, self._request, may_be_part=self._may_be_part(wanted))
         if content.is_part:  # its head cannot leave before the run has ended
             plan = self._chosen.plan
             patient = plan.settings.for_action(first_item_timeout=math.inf)

@@ -21,6 +21,7 @@ from millstream.durable.appending import Append
 from millstream.durable.leasing import Lease
 from millstream.durable.naming import Config
 from millstream.durable.runs import names
+from millstream.durable.runs.marks import last
 from millstream.durable.runs.recorder import Recorder
 from millstream.durable.runs.remembered import forget, remember
 from millstream.durable.runs.tending import Tending
@@ -29,6 +30,7 @@ from millstream.engine.stream import Stream
 from millstream.errors import ControllerError, HTTPError, Truncated
 from millstream.pipeline.choosing import Chosen
 from millstream.pipeline.durable import Durability
+from millstream.pipeline.offers import Offer
 from millstream.pipeline.told import Begun, Elsewhere, Logbook, Refused, Told
 from millstream.protocol.events import Reason
 from millstream.protocol.ports import Head
@@ -137,24 +139,30 @@ class Recording:
         if self._wanted:
             self._tell(Elsewhere(self._wanted))
             return False
-        self._will = decided.offer.encoder(decided.match.action.label).failed(_DIED.members)
-        if self._lease is None:
-            run = self._name_for(durable, decided, args, kwargs)
-            if durable.declared.restarts:
-                await self._remember(run)
-            ttl = durable.declared.ttl or self._logbook.ttl
-            config = Config(content_type=_stored(decided.offer.content_type), ttl=math.ceil(ttl))
-            seconds = self._logbook.lease
-            self._lease = await self._logbook.log.claim(
-                names.stream_of(run), config, seconds=seconds, will=self._will
-            )
-            if self._lease is None:
-                self._tell(Elsewhere(run))
-                return False
+        lease = self._lease
+        run = self._name_for(durable, decided, args, kwargs) if lease is None else names.run_in(lease.name)
+        is_events = decided.offer.media_type == EVENTS
+        will = decided.offer.encoder(decided.match.action.label).failed(_DIED.members)
+        self._will = last(run, will) if is_events else will
+        if lease is None:
+            lease = self._lease = await self._leased(run, durable, decided.offer)
+        if lease is None:
+            self._tell(Elsewhere(run))
+            return False
         self._stream = stream
         self._restarts = durable.declared.restarts
-        self._begin(self._lease, stream, durable, marked=decided.offer.media_type == EVENTS)
+        self._begin(lease, stream, durable, marked=is_events)
         return True
+
+    async def _leased(self, run: str, durable: Durability, offer: Offer) -> Lease | None:
+        """The right to produce a run; None when there is such a run."""
+        if durable.declared.restarts:
+            await self._remember(run)
+        ttl = durable.declared.ttl or self._logbook.ttl
+        config = Config(content_type=_stored(offer.content_type), ttl=math.ceil(ttl))
+        return await self._logbook.log.claim(
+            names.stream_of(run), config, seconds=self._logbook.lease, will=self._will
+        )
 
     def _name_for(
         self, durable: Durability, decided: Chosen, args: Sequence[Any], kwargs: Mapping[str, Any]

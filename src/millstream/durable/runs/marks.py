@@ -2,7 +2,7 @@
 
 A run has one producer, so what it writes stands at known places, and each event can carry the place after
 itself already in the log: every reader gets the same bytes. The author's own ids give way, since a client
-repeats but one.
+repeats but one. All line ends become LF, which means the same (WHATWG HTML §9.2.6).
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ class Marks:
         incarnation: of its stream.
     """
 
-    __slots__ = ("_begun", "_incarnation", "_place", "_run")
+    __slots__ = ("_after_cr", "_begun", "_incarnation", "_place", "_run")
 
     def __init__(self, run: str, incarnation: str) -> None:
         self._run = run
         self._incarnation = incarnation
         self._place = 0
         self._begun = b""  # an event whose end has not come yet
+        self._after_cr = False
 
     def marked(self, data: bytes) -> bytes:
         """The events that have come to an end, each with its id, and the comments that stand before one."""
+        if self._after_cr or b"\r" in data:
+            data = self._in_lines(data)
         *events, begun = (self._begun + data).split(_END)
         marked = [self._marked(event) for event in events]
         comments = _COMMENTS.match(begun)[0]  # type: ignore[index]  # it matches nothing, too
@@ -40,10 +43,15 @@ class Marks:
         return b"".join([*marked, comments])
 
     def rest(self) -> bytes:
-        """What never came to an end."""
+        """What never came to an end; data among it is an event to many clients, and so gets an id."""
         rest, self._begun = self._begun, b""
-        self._place += len(rest)
-        return rest
+        return self._marked(rest.removesuffix(b"\n")) if _FIELDS.search(rest) else rest
+
+    def _in_lines(self, data: bytes) -> bytes:
+        if self._after_cr and data.startswith(b"\n"):  # a CR LF that came in two pieces
+            data = data[1:]
+        self._after_cr = data.endswith(b"\r")
+        return _LINE_END.sub(b"\n", data)
 
     def _marked(self, event: bytes) -> bytes:
         if not _FIELDS.search(event):  # no event: a client that is less strict than a browser would see one
@@ -53,9 +61,11 @@ class Marks:
         return event + _line(self._run, self._place, self._incarnation)
 
 
-def mark_at(run: str, place: int, incarnation: str) -> bytes:
-    """A mark by itself: moves who reads it to a place, and is no event (WHATWG HTML §9.2.6)."""
-    return _line(run, place, incarnation).removeprefix(b"\n")
+def last(run: str, words: bytes) -> bytes:
+    """The event that a failed run ends with, whose place is not known before; its id names the run's end."""
+    if not words.endswith(_END):
+        return words
+    return b"%bid: %b\n\n" % (words.removesuffix(b"\n"), event_id(run, THE_END))
 
 
 def _line(run: str, place: int, incarnation: str) -> bytes:
@@ -66,7 +76,11 @@ def _length(run: str) -> int:
     return len(_line(run, 0, "0" * 16))
 
 
+THE_END: Final = "end"
+"""In place of an offset: the end of a run, wherever that is."""
+
 _END: Final = b"\n\n"
+_LINE_END: Final = re.compile(rb"\r\n|\r")
 _COMMENTS: Final = re.compile(rb"(?::[^\n]*\n)*")
 _FIELDS: Final = re.compile(rb"^(?:data|id)(?::|$)", re.MULTILINE)
 """An id by itself counts: a client repeats the last one."""
