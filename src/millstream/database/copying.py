@@ -19,6 +19,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 from sqlalchemy.engine import Connection
 
+from millstream.database.loading import is_usual
 from millstream.database.translating import translated
 from millstream.errors import StreamInterrupted
 
@@ -57,8 +58,7 @@ class Copying:
 
     def reads_as_usual(self, type_: int) -> bool:
         """Whether values of this type are what psycopg makes of them, and not what the author taught it."""
-        loader = self._driver.adapters.get_loader(type_, Format.TEXT)
-        return loader is not None and loader.__module__.partition(".")[0] in _PSYCOPG
+        return is_usual(self._driver.adapters.get_loader(type_, Format.TEXT))
 
     def told(self, parameter: str) -> str:
         """What the server has told of its settings."""
@@ -174,6 +174,5 @@ def _drained(pgconn: PGconn) -> PQGen[None]:
 
 
 _WITHOUT_WAITING: Final = 1
-_PSYCOPG: Final = frozenset({"psycopg", "psycopg_binary", "psycopg_c"})
 _AS_PYTHON: Final = b"SET LOCAL datestyle = 'ISO'; SET LOCAL extra_float_digits = 1"
 """Settings that change how values are written; a role or a database may have others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import time
 from typing import Any, Final
@@ -119,8 +120,19 @@ async def _connect_aiosqlite(*arguments: Any, **options: Any) -> Any:
         raise
 
 
+def teach_driver(engine: Engine) -> None:
+    """Let the connections that an engine opens from now on read every value of the database."""
+    if engine.dialect.driver in _TAUGHT:
+        event.listen(engine, "connect", _teach)
+
+
+def _teach(_driver: Any, record: Any) -> None:
+    importlib.import_module("millstream.database.loading").teach(record.driver_connection)
+
+
 def _furnish(engine: Engine) -> None:
     watch_engine(engine)
+    teach_driver(engine)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
     else:
@@ -169,6 +181,7 @@ def _unusable(url: URL, wrong: Exception) -> ConfigurationError:
 _RESTS_SINCE: Final = "millstream.rests"
 _MEMORY: Final = (None, "", ":memory:")
 _BACKENDS: Final = {"postgres": "postgresql"}  # the short name is everywhere but in SQLAlchemy
+_TAUGHT: Final = frozenset({"psycopg", "psycopg_async"})
 _OURS: Final = frozenset({"psycopg", "psycopg_async", "pysqlite", "aiosqlite"})
 _MODULES: Final = {
     "psycopg": ("psycopg", "install millstream[postgres]"),
