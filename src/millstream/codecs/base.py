@@ -22,6 +22,7 @@ from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import Dialect
 from millstream.protocol.events import Reason
+from millstream.web.mediatypes import parameter_of
 
 
 class Codec(ABC):
@@ -55,8 +56,27 @@ class Codec(ABC):
 
     @property
     def content_type(self) -> str:
-        """The value of the Content-Type header."""
-        return with_charset(self.media_type, self.charset)
+        """The value of the Content-Type header, where the author says none."""
+        return with_charset(self.typed(self.media_type), self.charset)
+
+    def typed(self, content_type: str) -> str:
+        """Check a content type that the author says; add the parameters without which nobody can read it.
+
+        Raises:
+            ConfigurationError: when a parameter says what is not true of this stream.
+        """
+        charset = parameter_of(content_type, "charset")
+        if charset is not None and not _is_same(charset, self.charset):
+            raise ConfigurationError(
+                f"the content type {content_type!r} names another charset than {self.charset}, in which "
+                f"the codec {self.name!r} writes: name it in @expose(content_type=...), or drop it"
+            )
+        return content_type
+
+    @classmethod
+    def options_in(cls, content_type: str) -> Mapping[str, Any]:  # noqa: ARG003  most codecs read none
+        """The options of this codec that are parameters of a content type."""
+        return {}
 
     def declare(self, columns: tuple[Column, ...], /) -> None:
         """Take in what is known of the rows; before `head`, or not at all.
@@ -171,8 +191,7 @@ def with_charset(media_type: str, charset: str) -> str:
     Raises:
         ConfigurationError: when Python cannot encode text in the charset.
     """
-    kind = media_type.lower()
-    if not kind.startswith("text/") or re.search(r";\s*charset\s*=", kind):
+    if not media_type.lower().startswith("text/") or parameter_of(media_type, "charset") is not None:
         return media_type
     return f"{media_type}; charset={charset_label(charset)}"
 
@@ -211,6 +230,19 @@ def charset_label(charset: str) -> str:
     if name == "utf-8-sig":  # Python's name for "with a byte order mark", unknown to everybody else
         return "utf-8"
     return charset if _TOKEN.fullmatch(charset) else name
+
+
+def is_charset(name: str) -> bool:
+    """Whether Python can encode text in it."""
+    try:
+        charset_label(name)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _is_same(charset: str, other: str) -> bool:
+    return is_charset(charset) and codecs.lookup(charset_label(charset)).name == codecs.lookup(other).name
 
 
 def _options_of(codec: type[Codec]) -> Iterator[tuple[str, inspect.Parameter]]:

@@ -2,7 +2,7 @@
 
 The delimiter goes behind a part, so that a reader knows at once that it is complete; only a stream that ended
 well closes the last one with `--`. The boundary is made anew for each stream and cannot be guessed, so
-nobody can write one into data that others will read.
+nobody can write one into data that others will read, unless the author chooses one in the content type.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from millstream.codecs.bodies import IN_WORDS, Body, buffer_of, producer_of, sli
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.values import json_bytes, last_words
 from millstream.errors import ConfigurationError
+from millstream.web.mediatypes import media_type_of, parameter_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Multipart(Codec):
     Args:
         action: the action whose items these are.
         charset: the charset of text.
-        boundary: what separates the parts, for tests: chosen once, it can be guessed.
+        boundary: what separates the parts; chosen once, it can be guessed.
 
     Raises:
         ConfigurationError: when the boundary is none.
@@ -66,10 +67,24 @@ class Multipart(Codec):
         self.delimiter = f"\r\n--{self._boundary}".encode()
         self._inside = False
 
-    @property
-    def content_type(self) -> str:
+    def typed(self, content_type: str) -> str:
         """The type with this stream's boundary."""
-        return f'{self.media_type}; boundary="{self._boundary}"'
+        content_type = super().typed(content_type)
+        boundary = parameter_of(content_type, "boundary")
+        if boundary is None and media_type_of(content_type).startswith("multipart/"):
+            return f'{content_type}; boundary="{self._boundary}"'
+        if boundary not in {None, self._boundary}:
+            raise ConfigurationError(
+                f"the content type {content_type!r} names another boundary than that of the codec "
+                "'multipart': name it in @expose(content_type=...) alone"
+            )
+        return content_type
+
+    @classmethod
+    def options_in(cls, content_type: str) -> Mapping[str, Any]:
+        """The boundary, where an author chooses it."""
+        boundary = parameter_of(content_type, "boundary")
+        return {} if boundary is None else {"boundary": boundary}
 
     def head(self) -> bytes:
         """The first delimiter, whose line the first part goes on with."""

@@ -30,8 +30,8 @@ class ObjectCodec(Codec):
 
     takes: ClassVar[str] = "what JSON can say (rows, dicts, lists, text, numbers, dates, UUIDs, enums, …)"
 
-    def __init__(self, *, action: str, charset: str, fields: Sequence[str] | None = None) -> None:
-        super().__init__(action=action, charset=charset)
+    def __init__(self, *, action: str, charset: str, fields: Sequence[str] | None = None) -> None:  # noqa: ARG002  see below
+        super().__init__(action=action, charset="utf-8")  # whatever is asked for (RFC 8259 §8.1)
         self._readers = Readers(checked_fields(self.name, fields), native=True)
 
     def encode(self, item: Any, /) -> bytes:

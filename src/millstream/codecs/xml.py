@@ -52,13 +52,13 @@ class Xml(Codec):
         self,
         *,
         action: str,
-        charset: str,
+        charset: str,  # noqa: ARG002  see above
         fields: Sequence[str] | None = None,
         root: str = "rows",
         row: str = "row",
         replace_illegal: bool = False,
     ) -> None:
-        super().__init__(action=action, charset=charset)
+        super().__init__(action=action, charset="utf-8")
         for option, name in (("root", root), ("row", row)):
             if not _NAME.fullmatch(name):
                 raise ConfigurationError(f"the option {option!r} of the codec 'xml' is {name!r}: no XML name")

@@ -163,9 +163,8 @@ class Visit:
         return self._attempt(decided)
 
     async def _attempt(self, decided: Chosen) -> Stage | None:
-        match, offer = decided.match, decided.offer
+        match, download = decided.match, decided.offer.download
         args, kwargs = bind(match)
-        download = offer.download
         self._sending = sending = Sending(
             self._house,
             decided,
@@ -178,7 +177,7 @@ class Visit:
         returned = await self._call(decided, args, kwargs)
         result = adopted(returned, self._house.participants)
         try:
-            outcome = outcome_of(result, offer, match.action.label)
+            outcome = outcome_of(result, sending.offered(), match.action.label)
         except BaseException:
             await self._discard(result)
             raise

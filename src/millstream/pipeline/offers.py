@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from millstream.codecs.base import Codec
+from millstream.codecs.base import Codec, is_charset, with_charset
 from millstream.codecs.raw import Raw
 from millstream.codecs.typed import checked, columns_of
 from millstream.dispatch.action import Action
@@ -15,6 +15,7 @@ from millstream.dispatch.expose import Exposure
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.pipeline.downloads import Download, download_of, require_uncompressed
 from millstream.protocol.columns import Column
+from millstream.web.mediatypes import media_type_of, parameter_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,29 @@ class Offer:
 
     def type_for(self, codec: Codec) -> str:
         """The content type of one stream; of several parts it names what separates them (RFC 2046 §5.1.1)."""
-        if not self.media_type.startswith("multipart/"):
-            return self.content_type
-        return f"{self.media_type};{codec.content_type.partition(';')[2]}"
+        return codec.typed(self.content_type) if self._is_multipart else self.content_type
+
+    def said(self, content_type: str) -> Offer:
+        """This offer in the content type that an action sets for its response."""
+        charset = parameter_of(content_type, "charset")
+        if charset is None or not is_charset(charset):
+            charset = self.charset
+        return replace(
+            self,
+            media_type=media_type_of(content_type),
+            content_type=with_charset(content_type, charset),
+            options={**self.options, **self.codec.options_in(content_type)},
+            charset=charset,
+            chosen_type=True,
+        )
+
+    def sealed(self) -> Offer:
+        """This offer with what else is chosen for each stream: for one stream that many will read."""
+        return self.said(self.type_for(self.encoder(""))) if self._is_multipart else self
+
+    @property
+    def _is_multipart(self) -> bool:
+        return self.media_type.startswith("multipart/")
 
     @property
     def is_raw(self) -> bool:

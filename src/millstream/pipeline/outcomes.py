@@ -113,9 +113,9 @@ def _document(result: Any, offer: Offer, action: str) -> Outcome:
     if offer.template is not None:
         return Page(offer.template, result)
     if offer.is_raw:
-        body = Json(action=action, charset=offer.charset).document(result)
+        codec = Json(action=action, charset=offer.charset)
         is_json = offer.media_type.endswith("json")
-        return Whole(body, offer.content_type if is_json else Json.media_type)
+        return Whole(codec.document(result), codec.typed(offer.content_type) if is_json else Json.media_type)
     if hasattr(offer.codec, "expand"):  # it may hold a stream of its own
         alone = iter((result,))
         return Streamed(SyncSource(alone, alone))

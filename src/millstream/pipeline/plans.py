@@ -5,7 +5,6 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from email.message import Message
 from functools import lru_cache
 from typing import Final
 
@@ -23,6 +22,7 @@ from millstream.errors import ConfigurationError, HTTPError
 from millstream.pipeline.clients import ClientKey, checked, client_of
 from millstream.pipeline.durable import Durability, durability_of
 from millstream.pipeline.offers import Offer, with_downloads, with_rows
+from millstream.web.mediatypes import media_type_of, parameter_of
 from millstream.web.negotiation import best
 from millstream.web.request import Request
 from millstream.web.templates import Templates
@@ -132,7 +132,7 @@ class Planner:
         codec = self._catalogue.get(exposure.engine) if exposure.engine else Raw
         if exposure.content_type is None:
             return frozenset(codec.extensions if codec not in (None, Raw) else ("html", "htm"))
-        guessed = mimetypes.guess_all_extensions(exposure.content_type.partition(";")[0].strip())
+        guessed = mimetypes.guess_all_extensions(media_type_of(exposure.content_type))
         own = codec.extensions if codec not in (None, Raw) else ()
         return frozenset({extension.removeprefix(".") for extension in guessed} | set(own))
 
@@ -158,16 +158,18 @@ class Planner:
 
     def _offer(self, exposure: Exposure, settings: Settings) -> Offer:
         codec, template = self._engine(exposure)
-        codec.check_options(exposure.options)
-        charset = _declared_charset(exposure.content_type) or settings.charset
-        example = codec(action="", charset=charset, **exposure.options)
-        content_type = exposure.content_type or (_HTML if codec is Raw else example.content_type)
+        content_type = exposure.content_type or (_HTML if codec is Raw else codec.media_type)
+        options = {**codec.options_in(content_type), **exposure.options}
+        codec.check_options(options)
+        charset = parameter_of(content_type, "charset") or settings.charset
+        example = codec(action="", charset=charset, **options)
+        example.typed(content_type)
         return Offer(
-            media_type=content_type.partition(";")[0].strip().lower(),
+            media_type=media_type_of(content_type),
             content_type=with_charset(content_type, example.charset),
             extensions=self.extensions_of(exposure),
             codec=codec,
-            options=exposure.options,
+            options=options,
             template=template,
             charset=charset,
             chosen_type=bool(exposure.content_type or exposure.engine),
@@ -193,14 +195,6 @@ def _by_format(exposures: Sequence[Exposure], offers: Sequence[Offer]) -> dict[s
         for name in (*own, *sorted(offer.extensions)):
             named.setdefault(name, offer)
     return named
-
-
-def _declared_charset(content_type: str | None) -> str | None:
-    """The charset an author wrote into a content type: then that is what the text is encoded in."""
-    message = Message()
-    message["content-type"] = content_type or "text/plain"
-    charset = message.get_param("charset")
-    return charset if isinstance(charset, str) else None
 
 
 FORMAT: Final = "format"

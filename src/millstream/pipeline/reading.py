@@ -199,7 +199,7 @@ class Reading(Sending):
     async def _read(self, opened: Opened, state: State, wanted: Wanted) -> None:
         """Open what follows a place; `deliver` sends it."""
         run = run_in(state.name)
-        self._chosen = replace(self._chosen, offer=self._offer_of(run))
+        self._chosen = replace(self._chosen, offer=self._offer_of(run, state.content_type))
         place = place_in(state, wanted.offset, is_events=self._is_events)
         if self._has_all(state, place):
             head = Head(204, MutableHeaders(headers={"Cache-Control": PRIVATE}), self._request.method)
@@ -233,9 +233,10 @@ class Reading(Sending):
             self._scope.stream.interrupt(Reason.REVOKED)
             raise
 
-    def _offer_of(self, run: str) -> Offer:
+    def _offer_of(self, run: str, content_type: str) -> Offer:
         """The format is the run's, whatever this reader would accept."""
-        return self._chosen.plan.offers[self._durable.tags.index(tag_in(run))]
+        offer = self._chosen.plan.offers[self._durable.tags.index(tag_in(run))]
+        return offer.said(content_type) if content_type.startswith("multipart/") else offer
 
     @property
     def _is_events(self) -> bool:

@@ -141,6 +141,7 @@ class Recording:
             return False
         lease = self._lease
         run = self._name_for(durable, decided, args, kwargs) if lease is None else names.run_in(lease.name)
+        decided.offer = self._sealed(decided.offer)
         is_events = decided.offer.media_type == EVENTS
         will = decided.offer.encoder(decided.match.action.label).failed(_DIED.members)
         self._will = last(run, will) if is_events else will
@@ -153,6 +154,13 @@ class Recording:
         self._restarts = durable.declared.restarts
         self._begin(lease, stream, durable, marked=is_events)
         return True
+
+    def _sealed(self, offer: Offer) -> Offer:
+        """The offer in the one content type that all readers of the run are told."""
+        if self._lease is None:
+            return offer.sealed()
+        stored = self._lease.state.content_type
+        return offer.said(stored) if stored.startswith("multipart/") else offer
 
     async def _leased(self, run: str, durable: Durability, offer: Offer) -> Lease | None:
         """The right to produce a run; None when there is such a run."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from millstream.codecs.base import with_charset
+from millstream.codecs.base import Codec, with_charset
 from millstream.codecs.raw import Raw
 from millstream.engine.delivery import Body, Delivery
 from millstream.engine.passing import passing_for
@@ -19,6 +20,7 @@ from millstream.pipeline.files import OpenFile, opened, type_of
 from millstream.pipeline.foreign import deliver_foreign
 from millstream.pipeline.heads import Described, file_head, stream_head, whole_head
 from millstream.pipeline.house import House
+from millstream.pipeline.offers import Offer
 from millstream.pipeline.outcomes import Filed, Foreign, Outcome, Page, Streamed, Whole
 from millstream.pipeline.pages import flow_of, page_source
 from millstream.protocol.events import Reason
@@ -93,8 +95,9 @@ class Sending:
                     isinstance(source, SyncSource) and hasattr(source.closable, "batches")
                 )
                 encoder = self._chosen.offer.encoder(self._route, as_annotated=as_annotated)
-                head = partial(self._stream_head, self._chosen.offer.type_for(encoder))
-                await self._open(source, encoder, head, self._transforms)
+                if isinstance(encoder, Raw):
+                    encoder.said = partial(_type_said, self._response)
+                await self._open(source, encoder, partial(self._stream_head, encoder), self._transforms)
             case Whole():
                 await self._whole(outcome)
             case Page():
@@ -103,6 +106,12 @@ class Sending:
                 await self._file(await self._scope.call(opened, file, self._route))
             case Foreign(response=response):
                 await self._foreign(response)
+
+    def offered(self) -> Offer:
+        """The format, in the content type that the action has set for its response by now."""
+        if (said := _type_said(self._response)) is not None:
+            self._chosen = replace(self._chosen, offer=self._chosen.offer.said(said))
+        return self._chosen.offer
 
     @property
     def stage(self) -> Coroutine[Any, Any, None] | None:
@@ -134,8 +143,7 @@ class Sending:
         if flow is not None:
             source = page_source(templates, page.template, flow, offer.charset)
             encoder = offer.encoder(self._route)
-            head = partial(self._stream_head, offer.content_type)
-            await self._open(source, encoder, head, self._transforms)
+            await self._open(source, encoder, partial(self._stream_head, encoder), self._transforms)
             return
         render = templates.render
         if self._chosen.match.action.is_async:
@@ -211,8 +219,12 @@ class Sending:
         self._response.sent()
         await deliver_foreign(response, own, self._scope, self._exchange)
 
-    def _stream_head(self, content_type: str) -> Head:
-        return stream_head(self._response, self._described(content_type), self._request.method)
+    def _stream_head(self, encoder: Codec) -> Head:
+        response = self._response
+        if (said := _type_said(response)) is not None:
+            response.content_type = encoder.typed(said)
+        described = self._described(self._chosen.offer.type_for(encoder))
+        return stream_head(response, described, self._request.method)
 
     def _named(self, make_head: Callable[[], Head]) -> Head:
         head = make_head()
@@ -242,6 +254,11 @@ class Sending:
 
     def _compressed(self, head: Head) -> ChunkTransform | None:
         return self._chosen.plan.compression.of(head, self._request.field(b"accept-encoding"))
+
+
+def _type_said(response: Response) -> str | None:
+    """The content type that an action has set for its response; most say nothing at all."""
+    return response.content_type if response.raw_headers else None
 
 
 def _loosen(head: Head) -> None:
