@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -179,6 +180,57 @@ async def test_an_asynchronous_iterator_is_closed_in_the_midst() -> None:
     result = AsyncResult(3)
     source = asynchronous(result)
     await anext(source.generator)
+    await source.close()
+    assert result.closed == 1
+
+
+class Response:
+    """An asynchronous iterable that has to be closed itself, as the response of an HTTP client."""
+
+    def __init__(self) -> None:
+        self.closed: list[str] = []
+
+    def __aiter__(self) -> AsyncIterator[int]:
+        return acounting([])
+
+
+class ClosedAtOnce(Response):
+    def close(self) -> None:
+        self.closed.append("close")
+
+
+class ClosedInTime(Response):
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        self.closed.append("close")
+
+
+class ClosedByEither(ClosedAtOnce):
+    async def aclose(self) -> None:
+        self.closed.append("aclose")
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("kind", "closed"), [(ClosedAtOnce, "close"), (ClosedInTime, "close"), (ClosedByEither, "aclose")]
+)
+async def test_an_asynchronous_iterable_is_itself_closed_once_started_or_not(
+    kind: type[Response], closed: str, steps: int
+) -> None:
+    response = kind()
+    source = asynchronous(response)
+    for _ in range(steps):
+        await anext(source.generator, None)
+    await source.close()
+    assert response.closed == [closed]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+async def test_an_asynchronous_iterator_is_closed_once_started_or_not(steps: int) -> None:
+    result = AsyncResult(3)
+    source = asynchronous(result)
+    for _ in range(steps):
+        await anext(source.generator, None)
     await source.close()
     assert result.closed == 1
 

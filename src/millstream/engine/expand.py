@@ -11,8 +11,7 @@ of the response.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, closing
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, closing
 from typing import Any, Final
 
 from millstream.engine.source import AsyncSource, Source, SyncSource, source_of
@@ -39,7 +38,7 @@ class Expansion:
         self.items = 0  # that are complete
         self.source: Source
         if isinstance(source, AsyncSource):
-            self.source = _Wrapped(self._pull_async(source.generator), source)
+            self.source = AsyncSource(self._pull_async(source.generator), source)
         else:
             self.source = SyncSource(self._pull(source.iterator), source)
 
@@ -103,25 +102,14 @@ def expansion_of(source: Source, encoder: Encoder, hooks: Sequence[ItemHook], ca
     return Expansion(source, encoder, hooks, call) if isinstance(encoder, Expands) else None
 
 
-@dataclass(slots=True)
-class _Wrapped(AsyncSource):
-    """What was wrapped is closed here, too: a wrapper that was never started has not seen it yet."""
-
-    inner: AsyncSource
-
-    async def close(self) -> None:
-        try:
-            await self.generator.aclose()
-        finally:
-            await self.inner.close()
-
-
 @asynccontextmanager
 async def _chunks(source: Source, call: Call) -> AsyncGenerator[AsyncIterator[Any], None]:
     """The chunks of one producer in an asynchronous stream: what may block is pulled on the thread."""
     if isinstance(source, AsyncSource):
-        async with aclosing(source.generator):
+        try:
             yield source.generator
+        finally:
+            await source.close()
     elif isinstance(source.closable, Sequence):  # in memory: nothing to wait for, nothing to close
         yield _InPlace(source.iterator)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
+from inspect import isawaitable
 from types import AsyncGeneratorType
 from typing import Any
 
@@ -33,10 +34,14 @@ class AsyncSource:
     """Items pulled by stepping an asynchronous generator by hand."""
 
     generator: AsyncGenerator[Any, None]
+    closable: Any = None  # what was returned, where the generator only iterates it
 
     async def close(self) -> None:
         """Run the producer's cleanup; in its task, once."""
-        await self.generator.aclose()
+        try:
+            await self.generator.aclose()
+        finally:
+            await aclose(self.closable)
 
 
 Source = SyncSource | AsyncSource
@@ -50,7 +55,7 @@ def source_of(produced: object) -> Source | None:
     if isinstance(produced, AsyncGeneratorType):
         return AsyncSource(produced)
     if isinstance(produced, AsyncIterable):
-        return AsyncSource(_stepped(produced))
+        return AsyncSource(_stepped(produced), produced)
     if isinstance(produced, Iterator):
         return SyncSource(produced, produced)
     if isinstance(produced, Iterable):
@@ -65,9 +70,8 @@ async def _stepped(producer: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
         async for item in iterator:
             yield item
     finally:
-        aclose = getattr(iterator, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        if iterator is not producer:  # else the source closes it, also when this never began
+            await aclose(iterator)
 
 
 def _started_late(producer: Iterable[Any]) -> Iterator[Any]:
@@ -78,3 +82,10 @@ def _close(producer: Any) -> None:
     close = getattr(producer, "close", None)
     if close is not None:
         close()
+
+
+async def aclose(producer: Any) -> None:
+    """Close what may have `aclose`, or a `close` of either kind."""
+    close = getattr(producer, "aclose", None) or getattr(producer, "close", None)
+    if close is not None and isawaitable(closing := close()):
+        await closing

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from dataclasses import dataclass
 from typing import Any
 
-from millstream.engine.source import AsyncSource, Source, SyncSource
+from millstream.engine.source import AsyncSource, Source, SyncSource, aclose
 from millstream.pipeline.asking import adopted
 from millstream.protocol.ports import Participant, RowBatches
 from millstream.web.templates import Templates
@@ -42,10 +42,7 @@ class Flow:
         """The same in the request's task."""
         async with AsyncExitStack() as stack:
             for producer in self.producers:
-                if (aclose := getattr(producer, "aclose", None)) is not None:
-                    stack.push_async_callback(aclose)
-                elif (close := getattr(producer, "close", None)) is not None:
-                    stack.callback(close)
+                stack.push_async_callback(aclose, producer)
 
 
 def flow_of(values: Mapping[str, Any], participants: Sequence[Participant] = ()) -> Flow | None:
@@ -65,7 +62,7 @@ def page_source(templates: Templates, name: str, flow: Flow, charset: str) -> So
     """A template and its values as a source of encoded text."""
     encode = codecs.getincrementalencoder(charset)("xmlcharrefreplace").encode
     if flow.is_async:
-        return _AsyncPage(_awaited(templates, name, flow, encode), flow)
+        return AsyncSource(_awaited(templates, name, flow, encode), flow)
     return SyncSource(_written(templates, name, flow, encode), flow)
 
 
@@ -84,17 +81,3 @@ async def _awaited(
     async with aclosing(templates.apieces(name, flow.values)) as pieces:
         async for piece in pieces:
             yield encode(piece)
-
-
-@dataclass(slots=True)
-class _AsyncPage(AsyncSource):
-    """A page that runs in the request's task."""
-
-    flow: Flow
-
-    async def close(self) -> None:
-        """Run the cleanup of the template, and of its rows."""
-        try:
-            await self.generator.aclose()
-        finally:
-            await self.flow.aclose()
