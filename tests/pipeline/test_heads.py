@@ -28,6 +28,7 @@ def test_a_stream_tells_proxies_to_let_it_pass() -> None:
     head = stream_head(said(), CSV, "GET")
     assert dict(head.headers) == {
         "content-type": "text/csv",
+        "x-content-type-options": "nosniff",
         "cache-control": "no-store, no-transform",
         "x-accel-buffering": "no",
     }
@@ -69,7 +70,11 @@ def test_once_there_is_a_head_the_author_cannot_change_it(make: str) -> None:
 
 
 def test_a_whole_body_tells_its_length_and_may_be_cached() -> None:
-    assert dict(whole(said()).headers) == {"content-type": "text/html", "content-length": "5"}
+    assert dict(whole(said()).headers) == {
+        "content-type": "text/html",
+        "content-length": "5",
+        "x-content-type-options": "nosniff",
+    }
 
 
 def test_a_length_the_author_told_gives_way_to_the_true_one() -> None:
@@ -107,6 +112,7 @@ def test_a_problem_tells_what_its_error_does_and_that_accept_chose_its_form() ->
         "allow": "GET",
         "content-type": "application/problem+json",
         "content-length": "7",
+        "x-content-type-options": "nosniff",
         "vary": "Accept",
     }
 
@@ -118,7 +124,8 @@ def test_a_problem_without_a_body_describes_none() -> None:
 def test_a_file_is_described_by_its_facts_and_may_be_kept() -> None:
     facts = {"etag": '"1"', "content-length": "7", "accept-ranges": "bytes"}
     head = file_head(said(etag='"own"'), CSV, facts, "GET")
-    assert dict(head.headers) == {**facts, "etag": '"own"', "content-type": "text/csv"}
+    described = {"content-type": "text/csv", "x-content-type-options": "nosniff"}
+    assert dict(head.headers) == {**facts, **described, "etag": '"own"'}
 
 
 NAMED = Described("text/csv", disposition='attachment; filename="a.csv"')

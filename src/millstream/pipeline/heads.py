@@ -68,6 +68,7 @@ def problem_head(error: HTTPError, content_type: str, length: int, method: str) 
     if head.describes_body:
         head.headers["content-type"] = content_type
         head.headers["content-length"] = str(length)
+        head.headers.setdefault(*_NO_SNIFFING)
     head.headers.add_vary_header("Accept")
     return head
 
@@ -100,8 +101,13 @@ def _completed(said: Raw, status: int, described: Described) -> MutableHeaders:
         headers.setdefault("content-disposition", described.disposition)
     if described.negotiated:
         headers.add_vary_header("Accept")
+    if "content-type" in headers:
+        headers.setdefault(*_NO_SNIFFING)
     return headers
 
+
+_NO_SNIFFING: Final = ("x-content-type-options", "nosniff")
+"""A browser takes a body for what its type says, and not for a page that a client wrote into an export."""
 
 _DEFAULT_STATUS: Final = 200
 _FIRST_ELSEWHERE: Final = 300
