@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from millstream.database import Database, engines
 from millstream.errors import ConfigurationError
@@ -32,6 +34,34 @@ def test_a_driver_that_is_missing_is_one_sentence_that_names_its_extra(
     assert "psycopg" in str(refused.value)
     assert str(refused.value).endswith("install millstream[postgres]")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "missing", "cure"),
+    [
+        ("mysql://somebody:secret@h/d", "MySQLdb", "mysqlclient"),
+        ("mysql+pymysql://somebody:secret@h/d", "pymysql", "pymysql"),
+        ("postgresql+psycopg2://somebody:secret@h/d", "psycopg2", "psycopg2-binary"),
+        ("postgresql+asyncpg://somebody:secret@h/d", "asyncpg", "asyncpg"),
+        ("oracle+oracledb://somebody:secret@h/d", "oracledb", "oracledb"),
+        ("mssql+pyodbc://somebody:secret@h/d", "pyodbc", "pyodbc"),
+    ],
+)
+def test_a_driver_of_the_authors_choice_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, url: str, missing: str, cure: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)  # also where it happens to be installed
+    with pytest.raises(ConfigurationError) as refused:
+        Database(url)
+    assert f"needs the driver {missing}, which is not installed: install {cure}" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_driver_that_synchronous_code_cannot_use_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="a driver for asynchronous code only"):
+        Database("postgresql+asyncpg://nobody@127.0.0.1:9/nowhere")
+    with pytest.raises(ConfigurationError, match="was given an AsyncEngine"):
+        Database(create_async_engine("sqlite+aiosqlite:///x.db"))  # type: ignore[arg-type]  # the mistake
 
 
 def test_an_option_that_nobody_knows_is_refused_at_the_start() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.engine import URL, Dialect, Engine
-from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, InvalidRequestError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from millstream.database.lease import watch_engine
@@ -35,8 +35,13 @@ def sync_engine(url: URL, options: dict[str, Any]) -> Engine:
     url = _with_driver(url, "psycopg", "pysqlite")
     try:
         engine = create_engine(url, **_defaults(url) | options)
-    except (ArgumentError, NoSuchModuleError, TypeError) as wrong:
+    except _WRONG as wrong:
         raise _unusable(url, wrong) from wrong
+    if engine.dialect.is_async:
+        raise ConfigurationError(
+            f"the database URL {url.render_as_string()} names a driver for asynchronous code only, "
+            f"and a returned query is read by synchronous code: name a driver that has both, as in {_BOTH}"
+        )
     _furnish(engine)
     return engine
 
@@ -50,7 +55,7 @@ def async_engine(url: URL, options: dict[str, Any]) -> AsyncEngine:
     url = _with_driver(url, "psycopg_async", "aiosqlite")
     try:
         engine = create_async_engine(url, **_async_defaults(url) | options)
-    except (ArgumentError, NoSuchModuleError, TypeError) as wrong:
+    except _WRONG as wrong:
         raise _unusable(url, wrong) from wrong
     _furnish(engine.sync_engine)
     return engine
@@ -62,6 +67,11 @@ def parsed(url: str | URL) -> URL:
     Raises:
         ConfigurationError: when it is none, or names a database that only one connection can see.
     """
+    if isinstance(url, AsyncEngine):
+        raise ConfigurationError(
+            "Database was given an AsyncEngine, and a returned query is read by synchronous code: "
+            "give it the URL, of which both engines are made"
+        )
     try:
         made = make_url(url)
     except ArgumentError as wrong:
@@ -175,9 +185,26 @@ class _Trial:
 
 
 def _unusable(url: URL, wrong: Exception) -> ConfigurationError:
+    if isinstance(wrong, ImportError) and wrong.name:
+        return ConfigurationError(
+            f"the database URL {url.render_as_string()} needs the driver {wrong.name}, "
+            f"which is not installed: install {_PACKAGES.get(wrong.name, wrong.name)}"
+        )
     return ConfigurationError(f"the database {url.render_as_string()} cannot be used: {wrong}")
 
 
+_WRONG: Final = (ArgumentError, NoSuchModuleError, InvalidRequestError, ImportError, TypeError)
+"""What SQLAlchemy raises about a URL, or options, of which it can make no engine."""
+
+_PACKAGES: Final = {
+    "MySQLdb": "mysqlclient, or name another driver, as in mysql+pymysql://",
+    "psycopg": "millstream[postgres]",
+    "psycopg2": "psycopg2-binary, or millstream[postgres] and write postgresql://",
+    "pysqlcipher3": "sqlcipher3",
+}
+"""What has the module of a driver, where its name does not tell."""
+
+_BOTH: Final = "postgresql+psycopg://"
 _RESTS_SINCE: Final = "millstream.rests"
 _MEMORY: Final = (None, "", ":memory:")
 _BACKENDS: Final = {"postgres": "postgresql"}  # the short name is everywhere but in SQLAlchemy

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from millstream.dispatch.action import Action
 from millstream.dispatch.controllers import ASGIAppController
+from millstream.dispatch.refusals import refuse_parts
 from millstream.dispatch.shape import Shape, is_public
 
 
@@ -15,14 +16,19 @@ class Node:
 
     The instance's attributes are laid over its class's, as Python lays them: a sub-controller replaces
     what the class has under its name, anything else hides it.
+
+    Raises:
+        ConfigurationError: when the instance has what would mean nothing here.
     """
 
     __slots__ = ("after", "app", "before", "controller", "lookup", "members", "security", "shape")
 
     def __init__(self, controller: object, shape: Shape, is_controller: Callable[[type], bool]) -> None:
+        own: Mapping[str, object] = getattr(controller, "__dict__", {})
+        refuse_parts(shape.name, own)
         self.controller = controller
         self.shape = shape
-        self.members = _members(controller, shape.members, is_controller)
+        self.members = _members(own, shape.members, is_controller)
         self.before = _bound(shape.before, controller)
         self.after = _bound(shape.after, controller)
         self.security = _bound(shape.security, controller)
@@ -74,9 +80,8 @@ def _may_offer(member: object, extension: str) -> bool:
 
 
 def _members(
-    controller: object, of_class: Mapping[str, object], is_controller: Callable[[type], bool]
+    own: Mapping[str, object], of_class: Mapping[str, object], is_controller: Callable[[type], bool]
 ) -> Mapping[str, object]:
-    own = getattr(controller, "__dict__", {})
     children = {name: v for name, v in own.items() if is_public(name) and is_controller(type(v))}
     if not children and own.keys().isdisjoint(of_class):
         return of_class

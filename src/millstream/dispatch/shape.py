@@ -16,6 +16,7 @@ from typing import Any, Final
 from millstream.dispatch.action import Action, ExtensionsOf, compile_action
 from millstream.dispatch.controllers import ASGIAppController, RestController, TGController
 from millstream.dispatch.expose import Declaration, declared
+from millstream.dispatch.refusals import refuse_decorators, refuse_parts
 from millstream.dispatch.signature import Signature, signature_of
 from millstream.errors import ConfigurationError
 
@@ -48,9 +49,12 @@ def shape_of(cls: type, extensions_of: ExtensionsOf) -> Shape:
     """Compile a controller class.
 
     Raises:
-        ConfigurationError: when something is exposed that cannot be an action.
+        ConfigurationError: when something is exposed that cannot be an action, or would mean nothing here.
     """
     members = _members(cls)
+    refuse_parts(cls.__name__, members)
+    for name, member in members.items():
+        refuse_decorators(f"{cls.__name__}.{name}", member)
     lookup = _hook(members, "_lookup")
     actions = dict(_actions(cls, members, extensions_of))
     default = actions.pop("_default", None)
@@ -111,12 +115,17 @@ def _actions(
 
 
 def _inherited(cls: type, name: str, declaration: Declaration) -> Declaration:
-    """A declaration with what it takes over from the methods it overrides, nearest base first."""
+    """A declaration with what it takes over from the methods it overrides, nearest base first.
+
+    Raises:
+        ConfigurationError: when there is nothing to take over, or what there is has a guard.
+    """
     overridden = (vars(base)[name] for base in cls.__mro__ if name in vars(base))
     for above in itertools.islice(overridden, 1, None):
         if not declaration.inherit:
             break
         if found := declared(above):
+            refuse_decorators(f"{cls.__name__}.{name}", above)
             declaration = declaration.over(
                 Declaration(found.exposures, found.settings, found.allowed_methods)
             )
