@@ -22,6 +22,7 @@ from millstream.errors import (
     StreamInterrupted,
     Truncated,
     WrongItem,
+    WrongLength,
     WrongResult,
 )
 
@@ -87,6 +88,20 @@ def test_whoever_knows_python_catches_it_as_what_it_is(cls: type, builtin: type)
             (
                 "Root.index returned int, which is no response: return None, str, bytes, a dict, "
                 "a generator, any iterable, or a Starlette Response"
+            ),
+        ),
+        (
+            WrongLength(action="Root.dump", declared=50, by="Content-Length", size=60),
+            (
+                "Root.dump declares a body of 50 bytes by Content-Length, but at least 60 bytes came: "
+                "declare the exact length, or none"
+            ),
+        ),
+        (
+            WrongLength(action="Root.dump", declared=50, by="Content-Length", size=40),
+            (
+                "Root.dump declares a body of 50 bytes by Content-Length, but only 40 bytes came: "
+                "declare the exact length, or none"
             ),
         ),
         (

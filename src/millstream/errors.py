@@ -7,6 +7,7 @@ A class names who erred, so that whoever catches it knows whom to tell::
     ├── ControllerError             the author: the code of an action does what no response can be made of
     │   ├── WrongItem               … an item its codec cannot carry (also a TypeError)
     │   ├── WrongResult             … a return value that is no response (also a TypeError)
+    │   ├── WrongLength             … a body that is longer or shorter than its head declares
     │   └── HeadAlreadySent         … status, headers or cookies changed after they left
     ├── HTTPError                   the client, or the author's `abort`: a status that is not a success
     │   ├── Overloaded              … a cap is reached; comes with Retry-After
@@ -77,6 +78,31 @@ class WrongResult(ControllerError, TypeError):
         return (
             f"{self.action} returned {found}, which is no response: return None, str, bytes, a dict, "
             "a generator, any iterable, or a Starlette Response"
+        )
+
+
+class WrongLength(ControllerError):
+    """A body is longer or shorter than its head declares; nothing of it is committed.
+
+    Args:
+        action: whose body it is.
+        declared: the bytes that the head declares.
+        by: what declares them: `Content-Length`, or a status that has no body.
+        size: the bytes that came; more than declared may have been to come.
+    """
+
+    def __init__(self, *, action: str, declared: int, by: str, size: int) -> None:
+        super().__init__(action, declared, by, size)
+        self.action = action
+        self.declared = declared
+        self.by = by
+        self.size = size
+
+    def __str__(self) -> str:
+        found = f"at least {self.size}" if self.size > self.declared else f"only {self.size}"
+        return (
+            f"{self.action} declares a body of {self.declared} bytes by {self.by}, but {found} bytes came: "
+            "declare the exact length, or none"
         )
 
 

@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, Final
 
 import pytest
+from starlette.datastructures import MutableHeaders
 from tests.engine.conftest import (
     PATIENCE,
     AsyncUnit,
@@ -33,7 +34,7 @@ from millstream.engine.scope import Scope
 from millstream.engine.source import source_of
 from millstream.engine.stream import Stream
 from millstream.engine.terms import terms_of
-from millstream.errors import HTTPError, WrongItem
+from millstream.errors import HTTPError, WrongItem, WrongLength
 from millstream.protocol.events import Reason
 from millstream.protocol.lifecycle import State
 from millstream.protocol.ports import ChunkTransform, Head, ItemHook, Transform
@@ -346,6 +347,100 @@ class Marking:
 
     def end(self) -> bytes:
         return b"."
+
+
+def declaring(length: int) -> Callable[[], Head]:
+    """A head that declares a length."""
+
+    def make() -> Head:
+        head = raw_head()
+        head.headers["content-length"] = str(length)
+        return head
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_last_declared_byte_is_sent_after_the_commit(kind: str) -> None:
+    class Witness(Unit):
+        def step(self, step: str) -> None:
+            super().step(step)
+            if step == "commit":
+                seen.append(life.wire.body)
+
+    seen: list[bytes] = []
+    async with living(steps(kind, "one", "two"), Witness("u", [])) as life:
+        life.make_head = declaring(6)
+        assert await life.over() is None
+    assert (seen, life.wire.body, life.wire.ended) == ([b"onetw"], b"onetwo", True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("length", "sent"), [(4, b"one"), (7, b"onetwo"), (2, b"")])
+async def test_a_body_of_another_length_is_a_failure_before_the_commit(
+    kind: str, length: int, sent: bytes
+) -> None:
+    async with living(steps(kind, "one", lambda: None, "two"), Unit("u", [])) as life:
+        life.make_head = declaring(length)
+        raised = await life.over()
+        assert life.delivery is not None
+        assert life.delivery.last_words({"status": 500}) == b""
+    assert isinstance(raised, WrongLength)
+    assert sent.startswith(life.wire.body)
+    assert "u.commit" not in life.log
+    assert (life.wire.head is None) == (length == 2)
+
+
+async def test_a_failed_body_of_a_declared_length_has_no_last_words_that_could_complete_it() -> None:
+    async with living(steps("async", 1, LookupError()), encoder=Ndjson(action="", charset="utf-8")) as life:
+        life.make_head = declaring(50)
+        assert isinstance(await life.over(), LookupError)
+        assert life.delivery is not None
+        assert life.delivery.last_words({"status": 500}) == b""
+
+
+@instantly
+async def test_a_body_of_a_declared_length_has_no_signs_of_life_which_would_count() -> None:
+    async def quiet() -> AsyncIterator[int]:
+        yield 1
+        await asyncio.sleep(100)
+        yield 2
+
+    async with living(quiet(), encoder=Ndjson(action="", charset="utf-8"), keep_alive=10) as life:
+        life.make_head = declaring(4)
+        assert await life.over() is None
+    assert life.wire.body == b"1\n2\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_head_that_declares_nothing_to_come_is_sent_after_the_commit(kind: str) -> None:
+    class Witness(Unit):
+        def step(self, step: str) -> None:
+            super().step(step)
+            assert life.wire.head is None
+
+    async with living(steps(kind, "", lambda: None, ""), Witness("u", [])) as life:
+        life.make_head = declaring(0)
+        assert await life.over() is None
+    assert (life.wire.body, life.wire.ended) == (b"", True)
+
+
+@instantly
+async def test_nor_when_its_first_item_is_late_or_its_head_would_go_first() -> None:
+    async def late() -> AsyncIterator[int]:
+        await asyncio.sleep(100)
+        assert life.wire.head is None
+        for _ in ():
+            yield 0
+
+    def no_content() -> Head:
+        return Head(204, MutableHeaders(), "GET")
+
+    for encoder in (raw(), Sse(action="Root.feed", charset="utf-8")):
+        async with living(late(), encoder=encoder, first_item_timeout=5) as life:
+            life.make_head = no_content
+            assert await life.over() is None
+        assert (life.wire.body, life.wire.ended) == (b"", True)
 
 
 def marking(fails_at: bytes = b"never") -> Transform:

@@ -2,9 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import MutableHeaders
 from tests.engine.conftest import raw_head
 
-from millstream.engine.passing import hooked, passing_for
+from millstream.engine.passing import DeclaredLength, declared_length, hooked, passing_for
+from millstream.errors import WrongLength
 from millstream.protocol.ports import ChunkTransform, Head, Transform
 
 
@@ -65,6 +70,69 @@ def test_each_transform_sees_the_head_and_may_change_it() -> None:
     head = raw_head()
     passing_for(head, (make,))
     assert head.headers["x-seen"] == "yes"
+
+
+@pytest.mark.parametrize(("transforms", "declares"), [((untouched,), True), ((late(b"1"),), False)])
+def test_a_head_declares_no_length_of_a_body_that_passes_a_transform(
+    transforms: tuple[Transform, ...], *, declares: bool
+) -> None:
+    head = raw_head()
+    head.headers["content-length"] = "5"
+    passing_for(head, transforms)
+    assert ("content-length" in head.headers) is declares
+
+
+def length(declared: int) -> DeclaredLength:
+    head = Head(200, MutableHeaders({"content-length": str(declared)}), "GET")
+    found = declared_length(head, "Root.feed")
+    assert found is not None
+    return found
+
+
+@given(st.lists(st.binary(max_size=5)), st.integers(-3, 3))
+def test_the_last_declared_byte_leaves_at_the_end_of_a_body_of_that_length_and_of_no_other(
+    pieces: list[bytes], difference: int
+) -> None:
+    body = b"".join(pieces)
+    declared = max(0, len(body) + difference)
+    passing, sent = length(declared), b""
+    try:
+        for piece in pieces:
+            sent += passing.chunk(piece)
+            assert not declared or len(sent) < declared
+        passing.require_met(0)
+    except WrongLength as wrong:
+        assert declared != len(body)
+        assert (wrong.declared, wrong.action) == (declared, "Root.feed")
+        assert str(declared) in str(wrong)
+        assert str(wrong.size) in str(wrong)
+    else:
+        assert declared == len(body)
+        assert sent + passing.end() == body
+
+
+def test_bytes_that_are_still_to_come_count() -> None:
+    passing = length(5)
+    passing.chunk(b"abc")
+    passing.require_room(2)
+    passing.require_met(2)
+    with pytest.raises(WrongLength, match="at least 6"):
+        passing.require_room(3)
+    with pytest.raises(WrongLength, match="only 4"):
+        passing.require_met(1)
+
+
+def test_without_a_length_the_end_of_a_body_says_how_long_it_is() -> None:
+    assert declared_length(raw_head(), "Root.feed") is None
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_that_has_no_body_declares_so(status: int) -> None:
+    found = declared_length(Head(status, MutableHeaders(), "GET"), "Root.feed")
+    assert found is not None
+    assert (found.is_nothing, found.is_of_body) == (True, False)
+    with pytest.raises(WrongLength, match=f"0 bytes by the status {status}, but at least 1 "):
+        found.chunk(b"x")
 
 
 def test_without_hooks_the_codec_is_asked_directly() -> None:

@@ -13,9 +13,9 @@ from tests.engine.conftest import PATIENCE, AsyncUnit, Unit, begun
 from millstream.engine.scope import Scope, _finish
 from millstream.engine.stream import Stream
 from millstream.engine.threads import Lanes
-from millstream.errors import Overloaded, ThreadGivenUp
+from millstream.errors import HTTPError, Overloaded, ThreadGivenUp
 from millstream.protocol.events import Reason, Statistics
-from millstream.protocol.lifecycle import Event
+from millstream.protocol.lifecycle import Event, State
 from millstream.protocol.ports import Join
 
 VISITOR: ContextVar[str] = ContextVar("VISITOR", default="nobody")
@@ -290,6 +290,29 @@ async def test_nothing_of_a_read_only_request_is_committed(here: bool) -> None:
     await (scope.start(scope.commit_here) if here else scope.commit())
     assert log == ["a.abort"]
     await scope.close()
+
+
+async def test_a_stream_is_settled_when_it_is_committed_and_not_before() -> None:
+    scope = await opened(AsyncUnit("a", []))
+    await scope.settled()
+    assert scope.stream.state is State.ENDING
+
+
+@pytest.mark.parametrize("step", ["prepare", "commit"])
+async def test_a_stream_whose_participant_fails_is_not_settled(step: str) -> None:
+    scope = await opened(Unit("a", [], step))
+    with pytest.raises(RuntimeError, match="a fails"):
+        await scope.settled()
+    assert scope.stream.state is State.SETTLING
+
+
+async def test_a_stream_that_was_ended_early_is_not_settled() -> None:
+    log: list[str] = []
+    scope = await opened(Unit("a", log))
+    scope.stream.interrupt(Reason.STOPPED)
+    with pytest.raises(HTTPError):
+        await scope.settled()
+    assert log == []
 
 
 async def test_an_abort_goes_through_although_the_request_is_cancelled() -> None:

@@ -84,6 +84,14 @@ def test_a_length_the_author_told_gives_way_to_the_true_one() -> None:
 @pytest.mark.parametrize("status", [204, 304])
 def test_a_status_without_a_body_tells_no_length(status: int) -> None:
     assert dict(whole(said(), status, None).headers) == {}
+    author = said(status, content_length="5")
+    heads = [
+        whole(author),
+        stream_head(author, CSV, "GET"),
+        file_head(author, CSV, {"content-length": "5"}, "GET"),
+        problem_head(HTTPError(status, headers={"Content-Length": "5"}), "text/plain", 5, "GET"),
+    ]
+    assert [head for head in heads if "content-length" in head.headers] == []
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class Running:
         path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
         with log.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603  our own words
-                [sys.executable, "-m", *command, "--port", str(self.port)],
+                [sys.executable, "-m", *command, *_at(command[0], self.port)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {}), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
@@ -92,6 +92,10 @@ class Running:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def _at(server: str, port: int) -> list[str]:
+    return ["--bind", f"127.0.0.1:{port}"] if server == "hypercorn" else ["--port", str(port)]
 
 
 @contextmanager

@@ -24,12 +24,12 @@ from millstream.engine.drive_sync import SyncDrive
 from millstream.engine.expand import expansion_of
 from millstream.engine.holding import holding_of
 from millstream.engine.pace import PACE
-from millstream.engine.passing import hooked, passing_for
+from millstream.engine.passing import DeclaredLength, declared_length, hooked, passing_for
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource, Source
 from millstream.engine.terms import RATE_GRACE, Terms
 from millstream.protocol.events import Reason
-from millstream.protocol.lifecycle import Event, State
+from millstream.protocol.lifecycle import COMMITTED, Event, State
 from millstream.protocol.ports import ChunkTransform, Encoder, Head, ItemHook, Outlet, Transform
 
 _LOG: Final = logging.getLogger("millstream")
@@ -57,6 +57,8 @@ class Delivery:
         "_drive",
         "_encoder",
         "_expansion",
+        "_head",
+        "_length",
         "_loop",
         "_made_of",
         "_opening",
@@ -93,6 +95,8 @@ class Delivery:
         self._cancels_before = self._task.cancelling()
         self._opening = b""
         self._passing: ChunkTransform | None = None
+        self._length: DeclaredLength | None = None  # then it is what a body passes
+        self._head: Head | None = None  # between being made and being sent
         self.outbox = Outbox(terms.high_water)
         self.head_sent = False
         self.sending_since = 0.0
@@ -160,6 +164,8 @@ class Delivery:
 
     def last_words(self, problem: Mapping[str, Any]) -> bytes:
         """What the format can say before the body is broken off."""
+        if self._length is not None:  # they could be the bytes that a client takes for the end
+            return b""
         encoder = self._encoder
         reason = self._stream.reason
         words = encoder.goodbye(reason) if reason and self._stream.interrupted else encoder.failed(problem)
@@ -168,10 +174,11 @@ class Delivery:
     # The stages
 
     async def _settle_and_end(self) -> None:
-        tail = self._encoder.tail()  # before the vote: nothing of ours may fail after it
-        self._stream.tell(Event.EXHAUSTED)
-        await self._scope.commit()
-        self._stream.tell(Event.COMMITTED)
+        # Before the commit: nothing of ours may fail after it.
+        if self._made_of is not None:
+            self._make_head(self._made_of)
+        tail = self._tail()
+        await self._scope.settled()
         if not self.head_sent:
             await self._send_head()
         last = self._passed(tail)
@@ -212,13 +219,27 @@ class Delivery:
         while self._side is not None:
             await self._side
 
-    async def _send_head(self) -> None:
-        stream, body = self._stream, self._made_of
-        assert body is not None  # noqa: S101  a head leaves once
+    def _make_head(self, body: Body) -> None:
         head = body.make_head()
-        self._passing = passing_for(head, body.transforms)
-        self._opening = self._encoder.head()
+        if head.describes_body:
+            self._passing = passing_for(head, body.transforms)
+            self._opening = self._encoder.head()
+        if self._passing is None:
+            self._passing = self._length = declared_length(head, self._stream.route)
+        if self._length is not None:  # while the status can still be an honest one
+            self._length.require_room(len(self._opening) + self.outbox.ahead)
+        self._head = head
         self._made_of = None
+
+    async def _send_head(self) -> None:
+        stream = self._stream
+        if self._made_of is not None:
+            self._make_head(self._made_of)
+        head = self._head
+        assert head is not None  # noqa: S101  a head leaves once
+        if self._length is not None and self._length.is_nothing and stream.state not in COMMITTED:
+            return  # a client would take it for the end
+        self._head = None
         self.head_sent = True
         if stream.state is State.WAITING:
             stream.tell(Event.HEAD_SENT)
@@ -228,6 +249,18 @@ class Delivery:
         )  # a loop's own clock may be as coarse as 1 ms
         if not stream.client_gone:
             await self._send(self._outlet.send_head(head), 0)
+
+    def _tail(self) -> bytes:
+        """What the format ends with.
+
+        Raises:
+            WrongLength: when the body is shorter or longer with it than its head declares.
+        """
+        if self._length is None:
+            return self._encoder.tail()
+        tail = self._encoder.tail() if self._length.is_of_body else b""
+        self._length.require_met(len(self._opening) + len(tail))
+        return tail
 
     def _passed(self, data: bytes) -> bytes:
         """What leaves for a piece: the first time, what the format begins with before it."""
@@ -279,6 +312,8 @@ class Delivery:
         self._stream.interrupt(reason)
 
     async def _write_keep_alive(self) -> None:
+        if self._length is not None:  # a sign of life would count
+            return
         if sign := self._passed(self._encoder.keep_alive):
             await self._send(self._outlet.send_body(sign), len(sign))
 

@@ -19,6 +19,7 @@ from anyio import CancelScope
 from millstream.engine import settlement
 from millstream.engine.stream import Stream
 from millstream.engine.threads import Lane, Lanes, ThreadResult
+from millstream.protocol.lifecycle import Event
 from millstream.protocol.ports import Participant, UnitOfWork
 
 _LOG: Final = logging.getLogger("millstream")
@@ -109,6 +110,20 @@ class Scope:
             await settlement.abort(self.units, self.call)
         elif self.units:
             await settlement.commit(self.units, self.call)
+
+    async def settled(self) -> None:
+        """Settle after the last item: the one way to a body's end, which every sender takes.
+
+        Nothing that a client takes for the end of a body is sent before this returns.
+
+        Raises:
+            HTTPError: the stream was ended early; then nothing is committed.
+            Exception: whatever a participant raised; then nothing is committed, as far as that can be had.
+        """
+        self.stream.require_uninterrupted()
+        self.stream.tell(Event.EXHAUSTED)
+        await self.commit()
+        self.stream.tell(Event.COMMITTED)
 
     async def rest(self) -> None:
         """The stream pauses: let the units give back what they do not need for now."""

@@ -25,9 +25,7 @@ async def deliver_whole(
     if passing is not None:
         body = passing.chunk(body) + passing.end()
         head.headers["content-length"] = str(len(body))
-    stream.tell(Event.EXHAUSTED)
-    await scope.commit()
-    stream.tell(Event.COMMITTED)
+    await scope.settled()
     await outlet.send_head(head)
     sent = body if head.has_body else b""
     await outlet.end(sent)
