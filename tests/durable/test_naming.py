@@ -7,6 +7,7 @@ import pytest
 from millstream.durable.naming import (
     Config,
     Create,
+    Created,
     IncompleteFamily,
     create,
     delete,
@@ -59,6 +60,18 @@ def test_a_fork_that_replaces_an_expired_one_of_the_same_source_counts_once() ->
 def test_a_claim_is_told_of_any_stream_that_is_there() -> None:
     request = Create(name="root", config=Config(content_type="image/png"), tenure=Tenure("t", 0, 1.0))
     assert create({"root": ROOT.but(closed=True)}, request, C, 0.0).answer.fresh is False
+
+
+def test_a_failure_makes_room_only_for_who_came_after_it_and_never_for_its_forks() -> None:
+    def fresh(held: State, before: float | None) -> bool:
+        request = Create(name="run", config=Config(ttl=10), tenure=Tenure("t", 0, 1.0), failed_before=before)
+        answer: Created = create({"run": held}, request, C, 50.0).answer
+        return answer.fresh
+
+    failed = State("run", A, "text/plain", closed=True, failed=True, ttl=100, expires=140.0)
+    assert [fresh(failed, before) for before in (None, 39.9, 40.0, 40.1)] == [False, False, False, True]
+    assert not fresh(failed.but(forks=1), 41.0)
+    assert not fresh(failed.but(failed=False), 41.0)
 
 
 @pytest.mark.parametrize(

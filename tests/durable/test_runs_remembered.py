@@ -4,8 +4,11 @@ from typing import Any
 
 from millstream.durable.log import Log
 from millstream.durable.memory import MemoryEngine
+from millstream.durable.runs.names import stream_of
 from millstream.durable.runs.remembered import forget, recall, remember
+from millstream.durable.state import State
 
+RUN = State(stream_of("r"), "a" * 16, "text/plain")
 SCOPE: dict[str, Any] = {
     "type": "http",
     "asgi": {"version": "3.0"},
@@ -25,8 +28,8 @@ SCOPE: dict[str, Any] = {
 
 async def test_a_request_is_recalled_as_it_was_but_for_what_is_no_data() -> None:
     async with Log(MemoryEngine()) as log:
-        await remember(log, "run", SCOPE, b"body")
-        recalled = await recall(log, "run")
+        await remember(log, RUN, SCOPE, b"body")
+        recalled = await recall(log, RUN)
         assert recalled is not None
         assert recalled.body == b"body"
         assert recalled.scope["headers"] == [[b"cookie", b"who=ann"]]
@@ -34,26 +37,28 @@ async def test_a_request_is_recalled_as_it_was_but_for_what_is_no_data() -> None
         assert recalled.scope.keys() == SCOPE.keys() - {"state", "server"}
 
 
-async def test_of_two_requests_for_one_run_the_first_is_kept() -> None:
+async def test_a_run_that_is_begun_anew_has_a_request_of_its_own() -> None:
     async with Log(MemoryEngine()) as log:
-        await remember(log, "run", SCOPE, b"first")
-        await remember(log, "run", SCOPE, b"second")
-        recalled = await recall(log, "run")
+        await remember(log, RUN, SCOPE, b"first")
+        again = RUN.but(incarnation="b" * 16)
+        assert await recall(log, again) is None
+        await remember(log, again, SCOPE, b"second")
+        recalled = await recall(log, again)
         assert recalled is not None
-        assert recalled.body == b"first"
+        assert recalled.body == b"second"
 
 
 async def test_a_long_body_is_recalled_whole() -> None:
     async with Log(MemoryEngine()) as log:
-        await remember(log, "run", SCOPE, b"x" * 3_000_000)
-        recalled = await recall(log, "run")
+        await remember(log, RUN, SCOPE, b"x" * 3_000_000)
+        recalled = await recall(log, RUN)
         assert recalled is not None
         assert len(recalled.body) == 3_000_000
 
 
 async def test_what_is_forgotten_or_never_was_is_not_recalled() -> None:
     async with Log(MemoryEngine()) as log:
-        await remember(log, "run", SCOPE, b"")
-        await forget(log, "run")
-        await forget(log, "run")
-        assert await recall(log, "run") is None
+        await remember(log, RUN, SCOPE, b"")
+        await forget(log, RUN)
+        await forget(log, RUN)
+        assert await recall(log, RUN) is None

@@ -73,9 +73,10 @@ class Place:
         assert isinstance(lease, Lease)
         if after:
             await log.append(stream_of(run), Append(records=[after], producer=lease.claim(0)))
+        state = await log.describe(stream_of(run))
         if scope is not None:
-            await remember(log, run, scope, b"")
-        return await log.describe(stream_of(run))
+            await remember(log, state, scope, b"")
+        return state
 
     async def look_after(self, state: State) -> None:
         await self.runs._on_dead(state)
@@ -120,7 +121,7 @@ async def test_a_run_that_may_is_produced_again_from_its_request(after: bytes) -
         state = await here.died("steady", after=after, scope=asked("/steady?n=5"))
         await here.look_after(state)
         assert (await here.read(state)).body == WHOLE
-        assert await recall((await here.opened()).log, run_in(state.name)) is None
+        assert await recall((await here.opened()).log, state) is None
 
 
 async def test_a_run_nobody_remembers_the_request_of_is_closed() -> None:
@@ -199,7 +200,8 @@ async def test_a_request_is_remembered_while_its_run_may_need_it() -> None:
     async with place() as here:
         reply = await here.client.get("/steady")
         assert reply.body == WHOLE
-        assert await recall((await here.opened()).log, reply.headers["stream-id"]) is None
+        log = (await here.opened()).log
+        assert await recall(log, await log.describe(stream_of(reply.headers["stream-id"]))) is None
 
 
 @pytest.mark.parametrize("how", ["json", "data"])

@@ -104,6 +104,19 @@ class Root(TGController):
             if pause and not number % 100:
                 stream.sleep(pause)
 
+    @expose("ndjson", durable=Durable(key="report-{name}"))
+    def report(self, name: str, good: bool = True, pause: float = 0.0) -> Iterator[int]:
+        began(f"report {name}")
+        yield 1
+        stream.sleep(pause)
+        if not good:
+            raise RuntimeError("deadlock detected")
+        yield 2
+
+    @expose("ndjson", durable=Durable(key="kept-{name}", on_failure="keep", ttl=1))
+    def kept(self, name: str, good: bool = True) -> Iterator[int]:
+        yield from self.report(name, good)
+
     @expose("ndjson", durable=True)
     def writes(self, what: str, n: int = 3, pause: float = 0.0, fails: bool = False) -> Iterator[int]:
         book.write(what, fails=fails)

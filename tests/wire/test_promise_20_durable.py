@@ -34,9 +34,9 @@ LEASE = 0.6
 class House:
     """Several workers behind one port."""
 
-    def __init__(self, server: Running, folder: Path) -> None:
+    def __init__(self, server: Running, folder: Path, url: str) -> None:
         self.server = server
-        self.url = f"sqlite:///{folder}/streams.db"
+        self.url = url
         self._journal = folder / "journal"
 
     def lines(self) -> Counter[str]:
@@ -73,18 +73,19 @@ class House:
 
 @contextmanager
 def housed(
-    folder: Path, *, workers: int = WORKERS, lease: float = 30.0, drain: float = 0.3
+    folder: Path, *, workers: int = WORKERS, lease: float = 30.0, drain: float = 0.3, url: str = ""
 ) -> Iterator[House]:
+    url = url or f"sqlite:///{folder}/streams.db"
     environment = {
         "JOURNAL": str(folder / "journal"),
-        "DURABLE": f"sqlite:///{folder}/streams.db",
+        "DURABLE": url,
         "LEASE": str(lease),
         "DRAIN": str(drain),
     }
     command = ["millstream", "serve", "lasting:app", "--workers", str(workers)]
     with started(command, folder, environment) as server:
         server.wait_log("startup complete", times=workers)
-        yield House(server, folder)
+        yield House(server, folder, url)
 
 
 @pytest.fixture(scope="module")

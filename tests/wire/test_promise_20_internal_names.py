@@ -40,12 +40,13 @@ class House:
 
     Attributes:
         run: the id of the run.
+        life: of its stream.
     """
 
     def __init__(self, url: str, ports: dict[str, int]) -> None:
         self.url = url
         self._ports = ports
-        self.run = ""
+        self.run = self.life = ""
 
     def ask(self, path: str, method: str, headers: list[tuple[str, str]], body: bytes = b"") -> WireReply:
         """One request, by the way to an endpoint or to the application itself."""
@@ -72,6 +73,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         reply = wire.get("/report", [("authorization", "Bearer SECRETTOKEN")])
         assert reply.next_chunk() is not None
         one.run = reply.headers["stream-id"]
+        one.life = reply.headers["etag"][-17:-1]
         yield one
 
 
@@ -86,7 +88,12 @@ def stored(url: str, name: str) -> tuple[bytes, bool]:
     return asyncio.run(read(open_log(url)))
 
 
-KINDS = {"secret": SECRET, "request": request_of("{run}"), "run": stream_of("{run}"), "any": ".else"}
+KINDS = {
+    "secret": SECRET,
+    "request": request_of("{run}", "{life}"),
+    "run": stream_of("{run}"),
+    "any": ".else",
+}
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "plain": lambda name: name,
     "encoded dot": lambda name: name.replace(".", "%2e"),
@@ -112,7 +119,7 @@ VERBS = {
 def test_no_verb_reaches_what_an_application_keeps_for_itself(
     house: House, mount: str, kind: str, spelling: str
 ) -> None:
-    name = KINDS[kind].format(run=house.run)
+    name = KINDS[kind].format(run=house.run, life=house.life)
     path = f"{mount}/{SPELLINGS[spelling](name)}"
     told = {
         verb: house.ask(path + query, method, headers, b"1" if verb in {"create", "append"} else b"").status
@@ -147,7 +154,7 @@ def test_at_its_own_url_a_run_is_read_and_stopped_and_nothing_else(house: House)
     path, forked = f"/_streams/{house.run}", [("stream-forked-from", f"/_streams/{house.run}"), *TEXT]
     for method, headers in (("PUT", TEXT), ("PUT", forked), ("POST", TEXT), ("DELETE", [])):
         assert house.ask(path, method, headers, b"1" if headers == TEXT else b"").status == 403
-    for name in (SECRET, request_of(house.run), stream_of(house.run), f"{house.run}/../{SECRET}"):
+    for name in (SECRET, request_of(house.run, house.life), stream_of(house.run), f"{house.run}/../{SECRET}"):
         for method, query in (("GET", ""), ("GET", "?offset=-1"), ("HEAD", ""), ("PUT", ""), ("DELETE", "")):
             assert house.ask(f"/_streams/{name}{query}", method, TEXT).status in {403, 404}
     assert stored(house.url, stream_of(house.run)) == (b'"mine"\n', False)

@@ -160,6 +160,10 @@ class Log:
         appended: Appended = change.answer
         return appended
 
+    def now(self) -> float:
+        """The time, by the clock of this log."""
+        return self._clock()
+
     async def describe(self, name: str) -> State:
         """What there is to know of a stream now; does not renew its time to live.
 
@@ -170,7 +174,7 @@ class Log:
         return naming.living({name: await self._engine.look(name)}, name, self._clock())
 
     async def read(self, name: str, offset: str = START, *, most: int = PAGE) -> Page:
-        """What follows an offset, as much as a page holds. Renews the time to live.
+        """What follows an offset, as much as a page holds. Renews the time to live, unless the stream failed.
 
         Raises:
             NoSuchStream: when there is none.
@@ -253,7 +257,13 @@ class Log:
         return state
 
     async def claim(
-        self, name: str, config: Config, *, seconds: float = 30.0, will: bytes = b""
+        self,
+        name: str,
+        config: Config,
+        *,
+        seconds: float = 30.0,
+        will: bytes = b"",
+        failed_before: float | None = None,
     ) -> Lease | None:
         """Be the one producer of a new stream; None when there is such a stream already.
 
@@ -262,12 +272,14 @@ class Log:
             config: what it is to be.
             seconds: the lease lapses when it is not renewed for so long.
             will: the last record, should it lapse.
+            failed_before: a stream that failed before this time makes room for the new one, in one commit.
 
         Raises:
             NameTaken: when there is another one.
         """
         tenure = Tenure(self._token(), 0, seconds, will=will)
-        created = await self._found(Create(name=name, config=config, tenure=tenure))
+        request = Create(name=name, config=config, tenure=tenure, failed_before=failed_before)
+        created = await self._found(request)
         return Lease(created.state, tenure) if created.fresh else None
 
     async def renew(self, lease: Lease) -> State:
@@ -361,8 +373,8 @@ class Log:
         return await fork_position(self._engine, state, offset, sub_offset)
 
     async def _renew_life(self, state: State) -> None:
-        """Put off the end of a stream that is read."""
-        if state.ttl is None or state.expires is None:
+        """Put off the end of a stream that is read; a failure is not kept for as long as somebody looks."""
+        if state.ttl is None or state.expires is None or state.failed:
             return
         now = self._clock()
         if now + state.ttl - state.expires >= state.ttl / RENEWAL:

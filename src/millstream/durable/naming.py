@@ -50,6 +50,7 @@ class Create:
     records: Sequence[bytes] = ()
     closed: bool = False
     tenure: Tenure | None = None  # for who wants to be its producer
+    failed_before: float | None = None  # a stream that failed before this Unix time gives its name free
     source: str = ""  # the name of the stream it is forked from
     position: int = 0  # where in the source the fork begins
 
@@ -95,7 +96,7 @@ def create(states: States, request: Create, incarnation: str, now: float) -> Cha
         NameTaken: when there is another one.
     """
     held = _holder(states, request.name, now)
-    if held is not None:
+    if held is not None and not _gives_way(held, request):
         if request.tenure is None:  # who wants to produce is told that somebody does, whatever has changed
             _require_same(held, request)
         return Change(Created(held, fresh=False))
@@ -192,6 +193,13 @@ def _holder(states: States, name: str, now: float) -> State | None:
         raise NameTaken(name, "that is deleted but has forks") from None
 
 
+def _gives_way(held: State, request: Create) -> bool:
+    """Whether a stream failed before somebody wanted to produce it; nothing has put off its end since."""
+    if request.failed_before is None or not held.failed or held.forks:
+        return False
+    return held.ttl is None or held.expires is None or held.expires - held.ttl < request.failed_before
+
+
 def _require_same(held: State, request: Create) -> None:
     if held.parent is not None:
         raise NameTaken(held.name, "that is a fork")
@@ -244,7 +252,7 @@ def _lineage(origin: State, position: int) -> tuple[Piece, ...]:
 
 
 def _founded(states: States, new: State, request: Create, *parents: State) -> Change:
-    """A new stream with its first records, in place of whatever expired under its name."""
+    """A new stream with its first records, in place of whatever expired or failed under its name."""
     records, tail = placed(request.records, new.tail)
     new = new.but(tail=tail, closed=request.closed)
     kept = {parent.name: parent for parent in parents}

@@ -68,6 +68,7 @@ class Recording:
         self._recorder: Recorder | None = None
         self._tending: Tending | None = None
         self._restarts = False
+        self._asked_at = logbook.log.now()
         self._will = b""
         self._refusal: Head | None = None
         self._refused = bytearray()
@@ -146,7 +147,7 @@ class Recording:
         will = decided.offer.encoder(decided.match.action.label).failed(_DIED.members)
         self._will = last(run, will) if is_events else will
         if lease is None:
-            lease = self._lease = await self._leased(run, durable, decided.offer)
+            lease = await self._leased(run, durable, decided.offer)
         if lease is None:
             self._tell(Elsewhere(run))
             return False
@@ -164,13 +165,20 @@ class Recording:
 
     async def _leased(self, run: str, durable: Durability, offer: Offer) -> Lease | None:
         """The right to produce a run; None when there is such a run."""
-        if durable.declared.restarts:
-            await self._remember(run)
-        ttl = durable.declared.ttl or self._logbook.ttl
-        config = Config(content_type=_stored(offer.content_type), ttl=math.ceil(ttl))
-        return await self._logbook.log.claim(
-            names.stream_of(run), config, seconds=self._logbook.lease, will=self._will
+        log, declared = self._logbook.log, durable.declared
+        body = await self._body() if declared.restarts else None
+        lease = self._lease = await log.claim(
+            names.stream_of(run),
+            Config(
+                content_type=_stored(offer.content_type), ttl=math.ceil(declared.ttl or self._logbook.ttl)
+            ),
+            seconds=self._logbook.lease,
+            will=self._will,
+            failed_before=self._asked_at if declared.retries else None,
         )
+        if lease is not None and body is not None:
+            await remember(log, lease.state, self.scope, body)
+        return lease
 
     def _name_for(
         self, durable: Durability, decided: Chosen, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -180,12 +188,12 @@ class Recording:
             return names.fresh(tag)
         return names.keyed(self._logbook.secret, tag, durable.key.of(args, kwargs))
 
-    async def _remember(self, run: str) -> None:
+    async def _body(self) -> bytes | None:
+        """What is to be remembered with the request."""
         try:
-            body = await self.request.body()
+            return await self.request.body()
         except ControllerError:  # a form, whose files are not ours to keep: such a run is not restarted
-            return
-        await remember(self._logbook.log, run, self.scope, body)
+            return None
 
     def _begin(self, lease: Lease, stream: Stream, durable: Durability, *, marked: bool) -> None:
         log = self._logbook.log
@@ -299,7 +307,7 @@ class Recording:
         elif self._refusal is not None or not self.body_ended:
             await recorder.fail(words if self._refusal is None else self._will)
         if self._restarts or lease.tenure.epoch:
-            await forget(log, names.run_in(lease.name))
+            await forget(log, lease.state)
 
     def _tell(self, told: Told) -> None:
         if not self._told.done():

@@ -180,14 +180,14 @@ class Runs:
         opened = self._opened
         if opened is None or self.ends():
             raise LeaseLost(state.name)  # not ours to care for any more
-        log, run = opened.log, run_in(state.name)
-        remembered = await recall(log, run) if self._may_restart(state) else None
+        log = opened.log
+        remembered = await recall(log, state) if self._may_restart(state) else None
         if remembered is None:
             await log.reap(state)
-            await forget(log, run)
+            await forget(log, state)
             return
         lease = await log.take_over(state)
-        _LOG.warning("the run %s is produced again, for the %d. time", run, lease.tenure.epoch)
+        _LOG.warning("the run %s is produced again, for the %d. time", run_in(state.name), lease.tenure.epoch)
         self._produce(Recording(opened.logbook, _request(remembered), None, lease=lease))
 
     def _may_restart(self, state: State) -> bool:

@@ -27,6 +27,7 @@ from millstream.durable.state import JSON
 from millstream.testing.log_streams import (
     TEXT,
     Streams,
+    all_of,
     given,
     refused,
     require,
@@ -174,6 +175,36 @@ async def a_lease_holds_until_it_is_taken(streams: Streams) -> None:
     require(name not in [state.name for state in await streams.log.leased()], "a reaped lease is listed")
 
 
+async def what_failed_makes_room_for_one_producer(streams: Streams) -> None:
+    name, config = f"check/{uuid4().hex}", Config(content_type="text/plain", ttl=100)
+    first = given(await streams.log.claim(name, config))
+    await streams.append(name, b"half", producer=first.claim(0), close=True, failed=True)
+    failed_at = streams.clock()
+    streams.clock.advance(10)
+    await streams.log.read(name)
+    early = await streams.log.claim(name, config, failed_before=failed_at - 1)
+    require(early is None, "a failure gave way to somebody who had asked before")
+    require(await streams.log.claim(name, config) is None, "a failure gave way to somebody who did not ask")
+    claims = (streams.log.claim(name, config, failed_before=failed_at + 1) for _ in range(20))
+    leases = [lease for lease in await all_of(*claims) if lease is not None]
+    require(len(leases) == 1, f"{len(leases)} producers were given the place of one that failed")
+    await streams.expect(name)
+    await streams.append(name, b"whole", producer=leases[0].claim(0), close=True)
+    late = await streams.log.claim(name, config, failed_before=streams.clock() + 1)
+    require(late is None, "what ended well made room")
+    await streams.expect(name, b"whole")
+
+
+async def a_failure_is_not_kept_by_reading_it(streams: Streams) -> None:
+    name, config = f"check/{uuid4().hex}", Config(content_type="text/plain", ttl=100)
+    lease = given(await streams.log.claim(name, config))
+    await streams.append(name, b"half", producer=lease.claim(0), close=True, failed=True)
+    for _ in range(3):
+        await streams.log.read(name)
+        streams.clock.advance(40)
+    await refused(NoSuchStream, streams.log.read(name), "reading a failure whose time is over")
+
+
 CHECKS: Final[Sequence[Callable[[Streams], Awaitable[None]]]] = (
     another_life_is_another_stream,
     a_fork_shares_what_came_before,
@@ -182,5 +213,7 @@ CHECKS: Final[Sequence[Callable[[Streams], Awaitable[None]]]] = (
     what_is_trimmed_is_not_skipped,
     time_ends_what_nobody_uses,
     a_lease_holds_until_it_is_taken,
+    what_failed_makes_room_for_one_producer,
+    a_failure_is_not_kept_by_reading_it,
 )
 """Each wants a log of its own."""

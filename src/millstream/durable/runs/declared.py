@@ -26,6 +26,9 @@ class Durable:
             answered 410.
         on_death: what becomes of a run whose process died: `"fail"` ends it with an error record; `"restart"`
             calls the action again, in another process, which must yield the very same once more.
+        on_failure: what becomes of a key whose run failed, was stopped or lost its process: `"retry"` begins
+            a new run for the next request that asks by the key; `"keep"` answers with the failure until `ttl`
+            seconds have passed since. A client that comes back to a run by its id reads that run.
         access: who may read or stop a run; asked at each request, and of those that follow every few seconds.
             Without it, whoever knows the run's id may: nobody guesses one.
 
@@ -37,6 +40,7 @@ class Durable:
     ttl: float | None = None
     max_bytes: int | None = None
     on_death: str = "fail"
+    on_failure: str = "retry"
     access: Access | None = None
 
     def __post_init__(self) -> None:
@@ -44,20 +48,29 @@ class Durable:
             raise ConfigurationError(
                 f"the key of a Durable is {self.key!r}: it must be a template or a function"
             )
-        if self.on_death not in ON_DEATH:
-            raise ConfigurationError(
-                f"the on_death of a Durable is {self.on_death!r}: it must be {' or '.join(ON_DEATH)}"
-            )
+        for name, value, choices in (
+            ("on_death", self.on_death, ON_DEATH),
+            ("on_failure", self.on_failure, ON_FAILURE),
+        ):
+            if value not in choices:
+                raise ConfigurationError(
+                    f"the {name} of a Durable is {value!r}: it must be {' or '.join(choices)}"
+                )
         if self.access is not None and not callable(self.access):
             raise ConfigurationError(f"the access of a Durable is {self.access!r}: it must be a function")
-        for name, value in (("ttl", self.ttl), ("max_bytes", self.max_bytes)):
-            if value is not None and (isinstance(value, bool) or not value >= 1):
-                raise ConfigurationError(f"the {name} of a Durable is {value!r}: it must be 1 or more")
+        for name, number in (("ttl", self.ttl), ("max_bytes", self.max_bytes)):
+            if number is not None and (isinstance(number, bool) or not number >= 1):
+                raise ConfigurationError(f"the {name} of a Durable is {number!r}: it must be 1 or more")
 
     @property
     def restarts(self) -> bool:
         """Whether another process takes the place of one that died."""
         return self.on_death == RESTART
+
+    @property
+    def retries(self) -> bool:
+        """Whether a key whose run failed may have another run."""
+        return self.on_failure == RETRY
 
 
 def declared(durable: object) -> Durable | None:
@@ -74,4 +87,6 @@ def declared(durable: object) -> Durable | None:
 
 
 RESTART: Final = "restart"
+RETRY: Final = "retry"
 ON_DEATH: Final = ("fail", RESTART)
+ON_FAILURE: Final = (RETRY, "keep")

@@ -56,9 +56,9 @@ def stream_of(run: str) -> str:
     return f"{_STREAM}{run}"
 
 
-def request_of(run: str) -> str:
-    """The name of the stream that keeps the request of a run."""
-    return f"{INTERNAL}request.{run}"
+def request_of(run: str, incarnation: str) -> str:
+    """The name of the stream that keeps the request of a run; a run that is begun anew has another one."""
+    return f"{INTERNAL}request.{run}.{incarnation}"
 
 
 def run_in(name: str) -> str:

@@ -15,7 +15,8 @@ import msgspec
 from millstream.durable.log import Log
 from millstream.durable.naming import Config
 from millstream.durable.refusals import LogRefused
-from millstream.durable.runs.names import request_of
+from millstream.durable.runs.names import request_of, run_in
+from millstream.durable.state import State
 
 LONGEST: Final = 7 * 24 * 3600
 """Seconds; a run that takes longer is not produced again."""
@@ -28,32 +29,36 @@ class Remembered(msgspec.Struct, frozen=True):
     body: bytes
 
 
-async def remember(log: Log, run: str, scope: Mapping[str, Any], body: bytes) -> None:
-    """Keep a request; of two for the same run, the first."""
+async def remember(log: Log, run: State, scope: Mapping[str, Any], body: bytes) -> None:
+    """Keep the request of a run."""
     data = {name: scope[name] for name in _KEPT if scope.get(name) is not None}
     data["headers"] = [[bytes(name), bytes(value)] for name, value in scope["headers"]]
     record = msgspec.msgpack.encode(Remembered(data, body))
-    await log.create(request_of(run), Config(ttl=LONGEST), [record], closed=True)
+    await log.create(_name(run), Config(ttl=LONGEST), [record], closed=True)
 
 
-async def recall(log: Log, run: str) -> Remembered | None:
+async def recall(log: Log, run: State) -> Remembered | None:
     """The request of a run; None when it is not known any more."""
     pieces: list[bytes] = []
     try:
-        page = await log.read(request_of(run))
+        page = await log.read(_name(run))
         pieces += page.messages
         while not page.closed:
-            page = await log.read(request_of(run), page.next_offset)
+            page = await log.read(_name(run), page.next_offset)
             pieces += page.messages
     except LogRefused:
         return None
     return msgspec.msgpack.decode(b"".join(pieces), type=Remembered)
 
 
-async def forget(log: Log, run: str) -> None:
+async def forget(log: Log, run: State) -> None:
     """The run has ended."""
     with suppress(LogRefused):
-        await log.delete(request_of(run))
+        await log.delete(_name(run))
+
+
+def _name(run: State) -> str:
+    return request_of(run_in(run.name), run.incarnation)
 
 
 _KEPT: Final = (
