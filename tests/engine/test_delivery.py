@@ -29,7 +29,7 @@ from millstream.codecs.json import Json
 from millstream.codecs.ndjson import Ndjson
 from millstream.codecs.sse import Sse
 from millstream.config import Settings
-from millstream.engine.delivery import Body, Delivery
+from millstream.engine.delivery import HEAD_WAIT, Body, Delivery
 from millstream.engine.scope import Scope
 from millstream.engine.source import source_of
 from millstream.engine.stream import Stream
@@ -517,11 +517,29 @@ async def test_a_late_first_item_lets_the_head_and_the_opening_go_before_it() ->
 
 
 @instantly
-async def test_server_sent_events_open_before_the_first_item_is_asked_for() -> None:
+async def test_server_sent_events_open_when_their_first_item_takes_a_moment() -> None:
     async with living(waits(), encoder=Sse(action="", charset="utf-8")) as life:
-        await asyncio.sleep(0.001)
-        assert life.wire.head is not None
+        await asyncio.sleep(HEAD_WAIT * 0.9)
+        assert life.wire.head is None
+        await asyncio.sleep(HEAD_WAIT * 0.2)
+        assert (life.wire.head is None, life.wire.body) == (False, b": open\n")
         life.stream.interrupt(Reason.STOPPED)
+
+
+@instantly
+async def test_a_refusal_within_that_moment_goes_before_the_head_of_server_sent_events() -> None:
+    refused = steps("async", lambda: asyncio.sleep(HEAD_WAIT * 0.9), HTTPError(401))
+    async with living(refused, encoder=Sse(action="", charset="utf-8")) as life:
+        assert isinstance(await life.over(), HTTPError)
+        assert (life.wire.head, life.wire.body) == (None, b"")
+
+
+@instantly
+async def test_the_head_of_server_sent_events_leaves_once_with_their_first_item() -> None:
+    late = steps("async", 1, lambda: asyncio.sleep(HEAD_WAIT * 2), 2)
+    async with living(late, encoder=Sse(action="", charset="utf-8")) as life:
+        await life.over()
+        assert life.wire.writes[:2] == [b": open\ndata: 1\n\n", b"data: 2\n\n"]
 
 
 @instantly

@@ -37,7 +37,9 @@ class Run:
         self.gate.set()
         self.blocked = asyncio.Event()
         self.error: Exception | None = None
-        self.drive = AsyncDrive(AsyncSource(producer), bytes, self.outbox, scope, self.flush)
+        self.drive = AsyncDrive(
+            AsyncSource(producer), bytes, self.outbox, scope, self.flush, freeze=lambda: None
+        )
 
     async def flush(self) -> None:
         self.most = max(self.most, self.outbox.ahead)

@@ -67,7 +67,9 @@ class Run:
         self.entered = asyncio.Event()
         source = source_of(producer)
         assert isinstance(source, SyncSource)
-        self.drive = SyncDrive(source, bytes, self.outbox, scope, self.flush, by_hand=BY_HAND)
+        self.drive = SyncDrive(
+            source, bytes, self.outbox, scope, self.flush, freeze=lambda: None, by_hand=BY_HAND
+        )
 
     async def flush(self) -> None:
         self.entered.set()

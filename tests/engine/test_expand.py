@@ -230,7 +230,7 @@ async def test_a_synchronous_drive_that_is_interrupted_closes_the_producer_on_it
             outbox.taken += len(data)
 
     with pytest.raises(ConnectionError):
-        await SyncDrive(source, Expansion.encode, outbox, scope, flush).run()
+        await SyncDrive(source, Expansion.encode, outbox, scope, flush, freeze=lambda: None).run()
     assert log == ["one begins", "one ends"]
     assert log.thread.startswith("millstream")
     await scope.close()
@@ -254,7 +254,7 @@ async def test_an_asynchronous_drive_that_is_cancelled_closes_the_producer_in_it
         outbox.taken += len(outbox.take())
 
     source: Any = expansion(each(log, Item(waiting()))).source
-    drive = AsyncDrive(source, Expansion.encode, outbox, scope, flush)
+    drive = AsyncDrive(source, Expansion.encode, outbox, scope, flush, freeze=lambda: None)
     task = asyncio.create_task(drive.run(), name="drive")
     await waits.wait()
     task.cancel()

@@ -46,7 +46,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Sse(ObjectCodec):
-    """An event an item; the head leaves at once, so that the client knows it is connected.
+    """An event an item; the head hardly waits for the first, so that the client knows it is connected.
 
     Args:
         action: the action whose items these are.

@@ -32,7 +32,14 @@ from millstream.protocol.events import Reason
 from millstream.protocol.lifecycle import COMMITTED, Event, State
 from millstream.protocol.ports import ChunkTransform, Encoder, Head, ItemHook, Outlet, Transform
 
+HEAD_WAIT: Final = 0.05
+"""Seconds for which the head of a format that says "connected" waits for the first item, or a refusal."""
+
 _LOG: Final = logging.getLogger("millstream")
+
+
+def _nothing() -> None:
+    """What is frozen where no author has a say."""
 
 
 @dataclass(slots=True)
@@ -44,6 +51,9 @@ class Body:
     make_head: Callable[[], Head]  # called once, when the head leaves: until then the author may change it
     transforms: Sequence[Transform] = ()
     item_hooks: Sequence[ItemHook] = field(default=())
+    freeze: Callable[[], None] = (
+        _nothing  # called after the first item: its author has no more say of the head
+    )
 
 
 class Delivery:
@@ -114,10 +124,19 @@ class Delivery:
             encode = holding.encode
         self._drive: AsyncDrive | SyncDrive
         if isinstance(source, AsyncSource):
-            self._drive = AsyncDrive(source, encode, self.outbox, scope, self.flush, holding=holding)
+            self._drive = AsyncDrive(
+                source, encode, self.outbox, scope, self.flush, freeze=body.freeze, holding=holding
+            )
         else:
             self._drive = SyncDrive(
-                source, encode, self.outbox, scope, self.flush, holding=holding, by_hand=outlet.is_plain
+                source,
+                encode,
+                self.outbox,
+                scope,
+                self.flush,
+                freeze=body.freeze,
+                holding=holding,
+                by_hand=outlet.is_plain,
             )
 
     async def run(self) -> None:
@@ -132,8 +151,8 @@ class Delivery:
         deadlines = Deadlines(self, self._terms, self._loop, keep_alive=bool(self._encoder.keep_alive))
         PACE.streams(+1)
         try:
-            if self._encoder.head_first and not self._stream.interrupted:
-                await self._head_alone()
+            if self._encoder.head_first:
+                self._call_later(min(HEAD_WAIT, self._terms.first_item_timeout), self.send_head_now)
             try:
                 await self._drive.run()
             except Exception:
@@ -300,7 +319,8 @@ class Delivery:
 
     def send_head_now(self) -> None:
         """See `Timed`: the head leaves without its first item."""
-        self._aside(self._head_alone())
+        if not self.head_sent:
+            self._aside(self._head_alone())
 
     def keep_alive_now(self) -> None:
         """See `Timed`: a sign of life, outside the producer."""

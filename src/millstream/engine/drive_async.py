@@ -35,7 +35,7 @@ PROMPT: Final = 0.0002
 class AsyncDrive:
     """Pulls one asynchronous source into an outbox until it is exhausted, broken or interrupted."""
 
-    __slots__ = ("_encode", "_flush", "_holding", "_outbox", "_scope", "_source")
+    __slots__ = ("_encode", "_flush", "_freeze", "_holding", "_outbox", "_scope", "_source")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class AsyncDrive:
         scope: Scope,
         flush: Flush,
         *,
+        freeze: Callable[[], None],
         holding: Holding | None = None,
     ) -> None:
         self._source = source
@@ -52,6 +53,7 @@ class AsyncDrive:
         self._outbox = outbox
         self._scope = scope
         self._flush = flush
+        self._freeze = freeze
         self._holding = holding
 
     async def run(self) -> None:
@@ -60,7 +62,7 @@ class AsyncDrive:
             outbox, put, encode = self._outbox, self._outbox.put, self._encode
             stream, units, high_water = self._scope.stream, self._scope.units, self._outbox.high_water
             step, clock = self._source.generator.__anext__, stream.loop.time
-            turn, before = clock(), -math.inf  # so that the first item leaves at once
+            turn, before, flush = clock(), -math.inf, self._flush_first  # the first item leaves at once
             while not stream.interrupted:
                 pending = step()
                 try:
@@ -84,13 +86,18 @@ class AsyncDrive:
                     await self._scope.rest()
                 now = clock()
                 if now - before > PROMPT or outbox.ahead >= high_water:
-                    await self._flush()
+                    await flush()
+                    flush = self._flush
                 if now - turn > SLICE:
                     await self._give_way()
                     turn = now = clock()
                 before = now
         finally:
             await self._source.close()
+
+    async def _flush_first(self) -> None:
+        self._freeze()
+        await self._flush()
 
     async def _give_way(self) -> None:
         await self._flush()

@@ -36,6 +36,7 @@ class SyncDrive:
         "_drain_sleeps",
         "_encode",
         "_flush",
+        "_freeze",
         "_holding",
         "_inbox",
         "_loop",
@@ -55,6 +56,7 @@ class SyncDrive:
         scope: Scope,
         flush: Flush,
         *,
+        freeze: Callable[[], None],
         holding: Holding | None = None,
         by_hand: bool = False,
     ) -> None:
@@ -64,6 +66,7 @@ class SyncDrive:
         self._scope = scope
         self._stream = scope.stream
         self._flush = flush
+        self._freeze = freeze
         self._holding = holding
         self._loop = scope.stream.loop
         self._inbox = inbox_of(self._loop)
@@ -205,6 +208,7 @@ class SyncDrive:
     def _make_room(self, most: int) -> int:
         """Wait for the socket, after the first item for a moment at least; how much may be ahead next."""
         if not most:
+            self._freeze()
             time.sleep(BREATH)
         self._wait_for_room()
         return self._outbox.high_water

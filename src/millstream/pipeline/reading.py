@@ -225,6 +225,9 @@ class Reading(Sending):
         described = self._described(self._chosen.offer.content_type)
         return content.headed(stream_head(self._response, described, self._request.method))
 
+    def _freeze(self) -> None:
+        """Nothing: this response has no author but the run's, and its head is made when it leaves."""
+
     async def _still(self, run: str) -> None:
         """Go on only if the client may still read the run."""
         try:

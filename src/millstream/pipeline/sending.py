@@ -172,8 +172,12 @@ class Sending:
             make_head = partial(self._named, make_head)
         if isinstance(source, AsyncSource):
             self._scope.release_idle_lane()
-        body = Body(source, encoder, make_head, transforms, self._house.item_hooks)
+        body = Body(source, encoder, make_head, transforms, self._house.item_hooks, self._freeze)
         self.delivery = Delivery(body, self._scope, self._exchange, plan.terms)
+
+    def _freeze(self) -> None:
+        """The first item is there: whenever it leaves, it leaves with the head as it is now."""
+        self._response.sent()
 
     async def _head_alone(
         self, source: Source, make_head: Callable[[], Head], transforms: Sequence[Transform]
@@ -220,11 +224,12 @@ class Sending:
         await deliver_foreign(response, own, self._scope, self._exchange)
 
     def _stream_head(self, encoder: Codec) -> Head:
-        response = self._response
-        if (said := _type_said(response)) is not None:
-            response.content_type = encoder.typed(said)
         described = self._described(self._chosen.offer.type_for(encoder))
-        return stream_head(response, described, self._request.method)
+        said = _type_said(self._response)
+        head = stream_head(self._response, described, self._request.method)
+        if said is not None:
+            head.headers["content-type"] = encoder.typed(said)
+        return head
 
     def _named(self, make_head: Callable[[], Head]) -> Head:
         head = make_head()

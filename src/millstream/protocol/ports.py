@@ -268,7 +268,7 @@ class Encoder(Protocol):
 
     @property
     def head_first(self) -> bool:
-        """Whether the head leaves before the first item is there (server-sent events do)."""
+        """Whether the head waits for the first item only a moment (that of server-sent events does)."""
         ...
 
     @property
