@@ -79,10 +79,12 @@ class Millstream:
         )
         for hosted in house.hosted:
             self.ledger.on_drain(hosted.stop_followers)
+            self.ledger.on_drained(hosted.stop_bodies)
         if self._runs is not None:
             self._runs.answer = lambda recording: Visit(house, recording, recording).run()
             self._runs.ends = lambda: self.ledger.draining
             self.ledger.on_drain(self._runs.stop_followers)
+            self.ledger.on_drained(self._runs.stop_bodies)
         self._gateway = Gateway(house)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

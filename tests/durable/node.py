@@ -27,4 +27,4 @@ class RootController(TGController):
         return {"poll": seconds}
 
 
-app = Millstream(RootController(), Settings(drain_timeout=30))
+app = Millstream(RootController(), Settings(drain_timeout=float(os.environ.get("DRAIN", "30"))))

@@ -91,6 +91,7 @@ class Ledger:
         self._crowd = 0  # streams there have been, since their memory was given back
         self._end_by = math.inf
         self._listeners: list[Callable[[], None]] = []
+        self._enders: list[Callable[[], None]] = []
         self.draining = False
 
     @property
@@ -182,6 +183,10 @@ class Ledger:
         """Have somebody told of the end whose streams are not counted here; possibly more than once."""
         self._listeners.append(listener)
 
+    def on_drained(self, listener: Callable[[], None]) -> None:
+        """The same of the moment at which what has not ended by itself is ended."""
+        self._enders.append(listener)
+
     async def drain(self) -> None:
         """Tell the streams that the process ends, let them, and end those that do not.
 
@@ -218,6 +223,8 @@ class Ledger:
     def _interrupt(self) -> None:
         for stream in list(self._streams.values()):
             stream.interrupt(Reason.SHUTDOWN)
+        for listener in self._enders:
+            listener()
 
     async def _wait(self, moment: Callable[[], float], *, until_empty: bool) -> None:
         clock = asyncio.get_running_loop().time

@@ -122,6 +122,11 @@ class Runs:
         if self._opened is not None:
             self._opened.streams.stop_followers()
 
+    def stop_bodies(self) -> None:
+        """The drain is over: whoever still sends a body there is told."""
+        if self._opened is not None:
+            self._opened.streams.stop_bodies()
+
     def opened_first(self, receive: Receive, send: Send) -> Receive:
         """A lifespan's `receive`, which opens the log before the application hears of its start."""
 

@@ -134,6 +134,10 @@ class Hosted(Protocol):
         """The process is about to end; called on the event loop, possibly more than once. Never fails."""
         ...
 
+    def stop_bodies(self) -> None:
+        """The time that requests had to come whole is over; called as `stop_followers`. Never fails."""
+        ...
+
     async def close(self) -> None:
         """The application has ended; called on its event loop, after the last stream."""
         ...

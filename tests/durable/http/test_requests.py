@@ -3,14 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from starlette.types import Message
 
 from millstream.durable.http.requests import (
     Asked,
-    PeerLeft,
     append_of,
     config_of,
-    read_body,
     records_of,
     whole_number,
 )
@@ -136,32 +133,17 @@ def test_a_parameter_that_is_repeated_is_not_lost() -> None:
     assert query == {"offset": ["a", "b"], "live": [""], "x": ["é"]}
 
 
-async def body(*messages: Message, most: int = 10) -> bytes:
-    left = iter(messages)
-
-    async def receive() -> Message:
-        return next(left)
-
-    return await read_body(receive, most)
-
-
-def piece(data: bytes, *, more: bool = False) -> Message:
-    return {"type": "http.request", "body": data, "more_body": more}
-
-
-async def test_a_body_is_read_whole() -> None:
-    assert await body(piece(b"abc")) == b"abc"
-    assert await body(piece(b"a", more=True), piece(b"", more=True), piece(b"b")) == b"ab"
-    assert await body({"type": "http.request"}) == b""
-
-
-async def test_a_body_is_not_read_beyond_what_is_allowed() -> None:
-    for messages in ([piece(b"x" * 11)], [piece(b"x" * 6, more=True), piece(b"x" * 6, more=True)]):
-        with pytest.raises(HTTPError) as error:
-            await body(*messages)
-        assert error.value.status == 413
-
-
-async def test_half_a_body_is_none() -> None:
-    with pytest.raises(PeerLeft):
-        await body(piece(b"a", more=True), {"type": "http.disconnect"})
+@pytest.mark.parametrize(
+    ("headers", "declared", "declares"),
+    [
+        ({}, 0, False),
+        ({"Content-Length": "0"}, 0, False),
+        ({"Content-Length": "12"}, 12, True),
+        ({"Content-Length": "9" * 40}, 0, False),
+        ({"Content-Length": "-1"}, 0, False),
+        ({"Transfer-Encoding": "chunked"}, 0, True),
+    ],
+)
+def test_a_head_tells_of_its_body(headers: dict[str, str], declared: int, declares: bool) -> None:
+    one = asked(headers)
+    assert (one.declared, one.declares_body) == (declared, declares)

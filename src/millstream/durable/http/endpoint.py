@@ -23,6 +23,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from millstream.durable.http.bodies import Bodies
 from millstream.durable.http.feeds import BEAT
 from millstream.durable.http.origins import PREFLIGHT, common_headers
 from millstream.durable.http.reading import answer
@@ -32,7 +33,6 @@ from millstream.durable.http.requests import (
     PeerLeft,
     append_of,
     config_of,
-    read_body,
     records_of,
     whole_number,
 )
@@ -67,7 +67,9 @@ class DurableStreams:
         long_poll: seconds a poll waits.
         reconnect: seconds that one stream of events lasts; the client then comes back where it was.
         beat: seconds of silence after which who follows is given a sign of life.
-        stall: seconds after which who follows, but does not read, is cut off.
+        stall: seconds after which a client is given up that does not read what it follows, or does not send
+            the next piece of its body.
+        max_bodies: requests whose body is waited for at once; beyond, 503.
         max_followers: clients that follow at once; beyond, 503.
         upkeep: whether this process looks after the log, too: at least one must.
     """
@@ -84,6 +86,7 @@ class DurableStreams:
         reconnect: float = 60.0,
         beat: float = BEAT,
         stall: float = 60.0,
+        max_bodies: int = 1_000,
         max_followers: int = 20_000,
         upkeep: bool = True,
     ) -> None:
@@ -97,7 +100,7 @@ class DurableStreams:
         )
         self._log = log
         self._authorize = authorize
-        self._max_body = max_body
+        self._bodies = Bodies(max_body, stall, max_bodies)
         self._common = common_headers(allow_origin)
         self._service = Service(log, settings, self._common, time.time)
         self._upkeep = upkeep
@@ -124,6 +127,7 @@ class DurableStreams:
                     await stack.enter_async_context(self._log)
                     if self._upkeep:
                         await stack.enter_async_context(Upkeep(self._log, on_dead=self._on_dead))
+                    self._bodies.start()
                     self._service.feeds.start()
                     stack.callback(self._service.feeds.stop)
                     self._open = stack.pop_all()
@@ -156,6 +160,10 @@ class DurableStreams:
     def stop_followers(self) -> None:
         """End all that follow, at a shutdown: they come back where they were, here or elsewhere."""
         self._service.feeds.stop()
+
+    def stop_bodies(self) -> None:
+        """End the requests whose bodies have not come whole by the end of a shutdown's time."""
+        self._bodies.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one scope by its kind.
@@ -227,12 +235,13 @@ class DurableStreams:
 
     async def _create(self, asked: Asked, receive: Receive, send: Send) -> None:
         await self._require(asked, "create")
-        body = await read_body(receive, self._max_body)
         if b"stream-forked-from" in asked.headers:
-            created = await self._fork(asked, body)
+            source = await self._source(asked)
+            created = await self._fork(asked, source, await self._bodies.read(asked, receive))
         elif b"stream-fork-offset" in asked.headers or b"stream-fork-sub-offset" in asked.headers:
             raise HTTPError(400, "there is a fork's offset, but no Stream-Forked-From")
         else:
+            body = await self._bodies.read(asked, receive)
             config = config_of(asked)
             records = records_of(body, config.content_type, empty=True)
             closed = asked.flag(b"stream-closed")
@@ -242,12 +251,20 @@ class DurableStreams:
             headers.append((b"location", asked.url.encode("latin-1")))
         await reply(send, 201 if created.fresh else 200, headers)
 
-    async def _fork(self, asked: Asked, body: bytes) -> Created:
+    async def _source(self, asked: Asked) -> str:
+        """The stream that is forked, if the client may read it.
+
+        Raises:
+            HTTPError: 403 or 404.
+        """
         source = asked.name_at(asked.header(b"stream-forked-from") or "")
         if source is None:
             raise HTTPError(404, "Stream-Forked-From is no stream of this server")
         source = self._stream_at(source)
         await self._require(asked, "read", source)
+        return source
+
+    async def _fork(self, asked: Asked, source: str, body: bytes) -> Created:
         sub_offset = whole_number("Stream-Fork-Sub-Offset", asked.header(b"stream-fork-sub-offset") or "0")
         config = config_of(asked)
         return await self._log.fork(
@@ -267,11 +284,16 @@ class DurableStreams:
         return (await self._log.describe(source)).content_type
 
     async def _post(self, asked: Asked, receive: Receive, send: Send) -> None:
-        body = await read_body(receive, self._max_body)
-        if not body and asked.name.endswith(STOP) and not asked.flag(b"stream-closed"):
+        may_stop = asked.name.endswith(STOP) and not asked.flag(b"stream-closed")
+        expected = "stop" if may_stop and not asked.declares_body else "append"
+        await self._require(asked, expected)
+        body = await self._bodies.read(asked, receive)
+        act = "stop" if may_stop and not body else "append"
+        if act != expected:  # a head need not declare its body, and a declared one may be empty
+            await self._require(asked, act)
+        if act == "stop":
             await self._stop(asked, send)
             return
-        await self._require(asked, "append")
         request = append_of(asked, body)
         done = await self._log.append(asked.name, request)
         fresh = request.producer is not None and not done.duplicate and request.records
@@ -280,9 +302,7 @@ class DurableStreams:
 
     async def _stop(self, asked: Asked, send: Send) -> None:
         """An empty append would be refused, so this takes nothing from a stream whose name ends like it."""
-        name = asked.name.removesuffix(STOP)
-        await self._require(asked, "stop", name)
-        state = await self._log.stop(name)
+        state = await self._log.stop(asked.name.removesuffix(STOP))
         await reply(send, 204 if state.closed else 202, [*self._common, *standing(state)])
 
     async def _delete(self, asked: Asked, _: Receive, send: Send) -> None:
@@ -315,7 +335,9 @@ class DurableStreams:
         """
         if self._authorize is None:
             return
-        allowed = self._authorize(Request(asked.scope), asked.name if name is None else name, act)
+        if name is None:
+            name = asked.name.removesuffix(STOP) if act == "stop" else asked.name
+        allowed = self._authorize(Request(asked.scope), name, act)
         if inspect.isawaitable(allowed):
             allowed = await allowed
         if not allowed:

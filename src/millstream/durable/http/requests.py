@@ -1,4 +1,4 @@
-"""What a request of the protocol asks for, read from its headers and its query. Pure, but for the body.
+"""What a request of the protocol asks for, read from its headers and its query. Pure.
 
 Everything that is not as the protocol has it is a 400 with one sentence; what it does not know is ignored.
 """
@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote
 
 from starlette._utils import get_route_path
-from starlette.types import Receive, Scope
+from starlette.types import Scope
 
 from millstream.durable.appending import Append
 from millstream.durable.http.json_mode import messages_of
@@ -53,6 +53,17 @@ class Asked:
         value = self.headers.get(name)
         return value is not None and value.strip().lower() == b"true"
 
+    @property
+    def declared(self) -> int:
+        """The bytes of the body, as far as the head says it."""
+        text = self.headers.get(b"content-length", b"")
+        return int(text) if text.isdigit() and len(text) <= _LONGEST else 0
+
+    @property
+    def declares_body(self) -> bool:
+        """Whether the head says that there is a body."""
+        return bool(self.declared) or b"transfer-encoding" in self.headers
+
     def query(self) -> Mapping[str, Sequence[str]]:
         """The parameters; those without a value, too."""
         raw: bytes = self.scope["query_string"]
@@ -78,29 +89,6 @@ class Asked:
         root = self.scope.get("root_path", "")
         path = unquote(path.partition("?")[0])
         return path[len(root) + 1 :] if path.startswith(f"{root}/") else None
-
-
-async def read_body(receive: Receive, most: int) -> bytes:
-    """The whole body.
-
-    Raises:
-        HTTPError: 413, when it is longer than allowed.
-        PeerLeft: when the client does not send it to the end.
-    """
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message["type"] == "http.request" and not message.get("more_body", False) and len(body) <= most:
-        return body
-    pieces, size = [body], len(body)
-    while message["type"] == "http.request" and message.get("more_body", False) and size <= most:
-        message = await receive()
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-    if message["type"] != "http.request":
-        raise PeerLeft
-    if size > most:
-        raise HTTPError(413, f"one request may append {most} bytes at most")
-    return b"".join(pieces)
 
 
 def config_of(asked: Asked) -> Config:
@@ -195,6 +183,9 @@ def _time(what: str, text: str) -> float:
 
 LARGEST: Final = 2**53 - 1
 """The largest number every client can count to."""
+
+_LONGEST: Final = 18
+"""Digits of a length; what is longer is counted as it arrives."""
 
 _CLAIM: Final = (b"producer-id", b"producer-epoch", b"producer-seq")
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,15}")
