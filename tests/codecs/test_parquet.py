@@ -106,7 +106,7 @@ def test_last_words_leave_the_file_without_its_footer() -> None:
 
 def test_a_row_that_does_not_fit_is_named() -> None:
     encoder = codec(Column("a", int))
-    with pytest.raises(WrongItem, match=r"in row 123, the column 'a' holds a float .* int64"):
+    with pytest.raises(WrongItem, match=r"in row 123, the column 'a' holds the float 1.5, .* int64"):
         body_of(encoder, [{"a": 1.5 if number == 123 else number} for number in range(1, 1000)])
 
 

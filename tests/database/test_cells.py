@@ -72,14 +72,14 @@ def test_any_numeric_is_written_as_python_writes_its_decimal(
         assert (json or "null").encode() == json_bytes(value)
 
 
-@pytest.mark.parametrize("dialect", [CsvDialect(), JsonLines(), RecordBatches()], ids=str)
+@pytest.mark.parametrize("dialect", [CsvDialect(), JsonLines(), RecordBatches(None)], ids=str)
 def test_a_type_nobody_knows_has_no_expression(dialect: Any) -> None:
     assert expression_for(dialect, Described(999_999, None, None, in_utc=True)) is None
 
 
 @pytest.mark.parametrize(("precision", "scale"), [(None, None), (39, 2), (3, 5), (5, -2)])
 def test_a_numeric_that_no_decimal128_holds_is_none(precision: int | None, scale: int | None) -> None:
-    assert expression_for(RecordBatches(), Described(1700, precision, scale, in_utc=True)) is None
+    assert expression_for(RecordBatches(None), Described(1700, precision, scale, in_utc=True)) is None
 
 
 def test_numbers_and_truth_have_no_quotes() -> None:

@@ -54,6 +54,15 @@ class Loud(TypeDecorator[str]):
         return value
 
 
+class Counted(TypeDecorator[int]):
+    impl = String
+    cache_ok = True
+
+    @property
+    def python_type(self) -> type[int]:
+        return int
+
+
 def column_of(database: Database, chosen: Any) -> Column:
     source = database.rows(chosen)
     batches = source.batches()
@@ -67,16 +76,23 @@ TOLD: list[tuple[str, Column]] = [
     ("1::smallint", Column("x", int, bits=16)),
     ("1::integer", Column("x", int, bits=32)),
     ("sum(1::integer)", Column("x", int, bits=64)),
-    ("sum(1::bigint)", Column("x", Decimal)),
+    ("sum(1::bigint)", Column("x", str)),  # a numeric without a scale may have any number of digits
     ("1.5::numeric(12, 2)", Column("x", Decimal, precision=12, scale=2)),
+    ("123::numeric(3, -2)", Column("x", Decimal, precision=5, scale=0)),
+    ("0.00012::numeric(2, 5)", Column("x", Decimal, precision=5, scale=5)),
     ("1.5::real", Column("x", float, bits=32)),
     ("now()", Column("x", datetime, zoned=True)),
     ("now()::timestamp", Column("x", datetime, zoned=False)),
     ("now()::time", Column("x", time, zoned=False)),
     ("now()::date", Column("x", date)),
     ("now() - now()", Column("x", timedelta)),
-    ("'{1}'::integer[]", Column("x", list[int])),
-    ("'{}'::json", Column("x")),
+    ("'{1}'::integer[]", Column("x", list[int], bits=32)),
+    ("'{2026-01-02Z}'::timestamptz[]", Column("x", list[datetime], zoned=True)),
+    ("'{1.5}'::numeric[]", Column("x", list[str])),
+    ("'{}'::json", Column("x", str)),
+    ("'1'::jsonb", Column("x", str)),
+    ("'[1,2)'::int4range", Column("x", str)),
+    ("'1'::money", Column("x", str)),
     ("'a'::text", Column("x", str)),
     ("true", Column("x", bool)),
     ("'a'::bytea", Column("x", bytes)),
@@ -98,7 +114,8 @@ DECLARED: list[tuple[Any, Column]] = [
     (BigInteger(), Column("x", int, bits=64)),
     (Float(), Column("x", float)),
     (Double(), Column("x", float)),
-    (Numeric(12, 2), Column("x", Decimal, precision=12, scale=2)),
+    (Numeric(12, 2), Column("x", Decimal, precision=38, scale=2)),  # SQLite has room for more
+    (Numeric(), Column("x", Decimal, precision=38, scale=10)),
     (Numeric(asdecimal=False), Column("x", float)),
     (String(), Column("x", str)),
     (Boolean(), Column("x", bool)),
@@ -108,8 +125,9 @@ DECLARED: list[tuple[Any, Column]] = [
     (LargeBinary(), Column("x", bytes)),
     (Uuid(), Column("x", UUID)),
     (Enum(Colour), Column("x", Colour)),
-    (JSON(), Column("x")),
-    (Loud(), Column("x")),
+    (JSON(), Column("x", str)),
+    (Loud(), Column("x", str)),
+    (Counted(), Column("x", int)),
 ]
 
 
@@ -136,6 +154,18 @@ def test_a_type_that_converts_has_the_last_word(
     ):
         chosen = literal_column("null::numeric" if kind is float else "null", type_).label("x")
         assert column_of(database, select(chosen)).kind == kind
+
+
+def test_an_array_has_the_dimensions_that_its_type_says(
+    postgresql: str, make_database: Callable[..., Database]
+) -> None:
+    database = make_database(postgresql)
+    plane = literal_column("'{{1,2},{3,4}}'::integer[]", ARRAY(Integer, dimensions=2)).label("x")
+    colours = literal_column("'{{RED}}'::text[]", ARRAY(Enum(Colour, native_enum=False), dimensions=2)).label(
+        "x"
+    )
+    assert column_of(database, select(plane)).kind == list[list[int]]
+    assert column_of(database, select(colours)).kind == list[list[Colour]]
 
 
 def test_the_name_of_a_column_is_plain_text(sqlite: str, make_database: Callable[..., Database]) -> None:

@@ -74,13 +74,14 @@ class Writing(Rows):
     def written(
         self, dialect_of: Callable[[tuple[Column, ...]], Dialect | None]
     ) -> Generator[Sequence[Sequence[Any]] | Written, None, None]:
-        self.columns = (Column("x"),)
+        self.columns = (Column("x", int),)
         match dialect_of(self.columns):
             case JsonLines(end):
                 yield Written(b'{"x":1}' + end + b'{"x":2}' + end, 2)
                 yield Written(b"", 0)
-            case RecordBatches():
-                yield Written(pa.record_batch([pa.array([1, 2])], ["x"]), 2)
+            case RecordBatches(schema):
+                yield Written(pa.record_batch([pa.array([1, 2])], schema=schema), 2)
+                yield [(3,)]
             case _:
                 yield from self.batches()
 
@@ -106,9 +107,9 @@ def test_an_array_has_its_commas_between_what_was_written() -> None:
     assert bodies(Writing(), Json(action="a", charset="utf-8"))[1] == b'[{"x":1},\n{"x":2}]'
 
 
-def test_record_batches_go_to_the_encoder_that_takes_them() -> None:
+def test_record_batches_go_to_the_encoder_that_takes_them_and_rows_may_follow() -> None:
     _, body = bodies(Writing(), Arrow(action="a", charset="utf-8"))
-    assert pa.ipc.open_stream(body).read_all().to_pydict() == {"x": [1, 2]}
+    assert pa.ipc.open_stream(body).read_all().to_pydict() == {"x": [1, 2, 3]}
 
 
 def test_a_source_that_cannot_write_what_is_wanted_gives_rows() -> None:

@@ -115,9 +115,10 @@ class Codec(ABC):
         """
         return None
 
-    def framed(self, written: bytes, /) -> bytes:
+    def framed(self, written: Any, /) -> bytes:
         """Rows in that dialect, with what the format has before or between them."""
-        return written
+        found: bytes = written
+        return found
 
     def distinct_names(self, columns: tuple[Column, ...]) -> tuple[str, ...]:
         """The names of the columns, of which an object or a header has each once.

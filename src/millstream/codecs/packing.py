@@ -8,6 +8,7 @@ schema is settled by what is declared of the columns, or else by a sample of the
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -86,13 +87,13 @@ class Packer:
         shapes, before = self._settled(rows), self.bytes
         for batch in self._packed(rows, shapes):
             self.hold(batch)
-            self._count += batch.num_rows
         weight = (self.bytes - before) // len(rows)
         self._slab = max(1, min(SLAB, SLAB_BYTES // (weight + 1)))
 
     def hold(self, batch: Any) -> None:
         """A record batch that was packed by somebody else, too."""
         if batch.num_rows:
+            self._count += batch.num_rows
             self._batches.append(batch)
             self.rows += batch.num_rows
             self.bytes += batch.nbytes
@@ -138,5 +139,8 @@ class Packer:
                 shape.array([cell])
             except UNFIT:
                 kind = type(cell).__qualname__
-                return f"the column {column.name!r} holds a {kind} that does not fit its type {shape.type}"
+                return (
+                    f"the column {column.name!r} holds the {kind} {reprlib.repr(cell)}, "
+                    f"which does not fit its type {shape.type}"
+                )
         return str(error)

@@ -16,6 +16,7 @@ from millstream.codecs.sink import Sink
 from millstream.codecs.table import Cells, TableCodec
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.columns import Column
+from millstream.protocol.dialects import RecordBatches
 
 if TYPE_CHECKING:
     from millstream.codecs.packing import Packer
@@ -74,6 +75,20 @@ class RecordBatchCodec(TableCodec):
         """A batch of the source's, which has waited for its rows already."""
         packer = self._packing()
         packer.extend(rows)
+        return self.release() if self.early or self._is_full(packer) else b""
+
+    def dialect(self, columns: tuple[Column, ...], /) -> RecordBatches | None:
+        """Record batches of the schema, if the source's own columns settle it."""
+        self.rows(columns)
+        packer = self._packing()
+        if self.columns != columns or packer.needs_sample:
+            return None
+        return RecordBatches(packer.schema)
+
+    def framed(self, written: Any, /) -> bytes:
+        """A record batch that the source has made."""
+        packer = self._packing()
+        packer.hold(written)
         return self.release() if self.early or self._is_full(packer) else b""
 
     def record_batches(self, schema: Any, /) -> Callable[[Any], bytes]:

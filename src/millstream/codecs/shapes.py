@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -54,11 +55,11 @@ def is_settled(column: Column) -> bool:
     """Whether the shape of a column needs no sample."""
     kind = kind_of(column.kind).type
     if kind is Decimal:
-        return _digits(column) is not None
+        return column.scale is not None
     if kind in (datetime, time):
         return column.zoned is not None
     if typing.get_origin(kind) is list:
-        return is_settled(Column(column.name, typing.get_args(kind)[0], zoned=column.zoned))
+        return is_settled(replace(column, kind=typing.get_args(kind)[0]))
     return kind not in (Any, list)
 
 
@@ -99,12 +100,15 @@ def _family(value: Any) -> Any:
 
 def _of_lists(kind: Any, column: Column, values: Sequence[Any]) -> Shape:
     kinds = {each for each in typing.get_args(kind) if each is not Ellipsis}
-    item = Column(column.name, kinds.pop() if len(kinds) == 1 else Any, zoned=column.zoned)
+    item = replace(column, kind=kinds.pop() if len(kinds) == 1 else Any)
     return lists(shape_of(item, (each for value in values if isinstance(value, LISTS) for each in value)))
 
 
 def _of_decimals(column: Column, values: Sequence[Any]) -> Shape:
-    digits = _digits(column) or _digits_of([Decimal(v) for v in values if isinstance(v, int | Decimal)])
+    if column.scale is None:
+        digits = _digits_of([Decimal(v) for v in values if isinstance(v, int | Decimal)])
+    else:
+        digits = _digits(column)
     return TEXT if digits is None else decimals(*digits)
 
 
@@ -121,7 +125,7 @@ def _digits_of(sample: Sequence[Decimal]) -> tuple[int, int] | None:
     finite = [number for number in sample if number.is_finite()]
     scale = max([LEAST_SCALE, *(-int(number.as_tuple().exponent) for number in finite)])
     whole = max((number.adjusted() + 1 for number in finite), default=0)
-    return (MOST_DIGITS, scale) if whole + scale <= MOST_DIGITS else None
+    return (MOST_DIGITS, scale) if max(whole, 0) + scale <= MOST_DIGITS else None
 
 
 def _of_datetimes(column: Column, values: Sequence[Any]) -> Shape:

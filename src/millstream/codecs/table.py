@@ -7,7 +7,8 @@ out, but not bring new ones.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter, itemgetter
 from typing import Any, ClassVar, Final
 
@@ -65,18 +66,10 @@ class TableCodec(Codec):
 
     def rows(self, columns: tuple[Column, ...], /) -> Callable[[Sequence[Cells]], bytes]:
         """Batches, taken as they are where their columns are the settled ones."""
-        names = self.distinct_names(columns)
-        if not self.names or self.names == names:
-            mine = self.columns or columns
-            # What the action declares is the truth, what the query knows of the same kind completes it.
-            self.declare(
-                tuple(
-                    theirs if ours.kind in (Any, theirs.kind) else ours
-                    for ours, theirs in zip(mine, columns, strict=True)
-                )
-            )
-            return self.batch
-        return super().rows(columns)
+        known = dict(zip(self.distinct_names(columns), columns, strict=True))
+        # What the action declares is the truth, what the query knows of the same kind completes it.
+        self.declare(tuple(map(partial(_completed, known), self.columns)) or columns)
+        return self.batch if self.names == tuple(known) else super().rows(columns)
 
     def batch(self, rows: Sequence[Cells], /) -> bytes:
         """One batch of rows that have exactly the columns.
@@ -122,6 +115,11 @@ class TableCodec(Codec):
         if len(self._pickers) < MOST_TYPES:
             self._pickers[kind] = picker
         return picker
+
+
+def _completed(known: Mapping[str, Column], ours: Column) -> Column:
+    theirs = known.get(ours.name, ours)
+    return theirs if ours.kind in (Any, theirs.kind) else ours
 
 
 def _names_of(row: dict[str, Any]) -> tuple[str, ...]:

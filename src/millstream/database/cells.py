@@ -129,7 +129,9 @@ _JSON_TIMESTAMP: Final = f"{_IN_RANGE} THEN {_ISO.replace('{m}', '{c}')} ELSE {{
 _UTC_ISO: Final = _ISO.replace("{m}", "({c} AT TIME ZONE 'UTC')")
 _JSON_TIMESTAMPTZ: Final = f"{_IN_RANGE} THEN {_UTC_ISO} || 'Z' ELSE {{c}}::text END"
 _CSV_TIMESTAMPTZ: Final = _IN_RANGE + " THEN {c}::text || ':00' ELSE {c}::text END"
-_ARROW_TIMESTAMPTZ: Final = "({c} AT TIME ZONE 'UTC')::text || 'Z'"  # whatever zone it is shown in
+_ARROW_TIMESTAMPTZ: Final = (  # whatever zone it is shown in
+    _IN_RANGE + " THEN ({c} AT TIME ZONE 'UTC')::text || '+00' ELSE {c}::text END"
+)
 _JSON_TIME: Final = "CASE WHEN strpos({c}::text, '.') > 0 THEN rpad({c}::text, 15, '0') ELSE {c}::text END"
 
 _WHOLE: Final[Mapping[int, _Rule]] = dict.fromkeys((_INT2, _INT4, _INT8, _OID), _AS_IT_IS)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -92,14 +91,10 @@ def digits_of(scale: int) -> Callable[[Sequence[Any]], list[str] | None]:
 def _column(name: str, type_: TypeEngine[Any], described: Sequence[Any], dialect: Dialect) -> Column:
     code = described[1]
     if dialect.name == "postgresql" and isinstance(code, int) and not converts(type_, dialect, code):
-        known = _SENT.get(code)
-        if known is None:
-            return Column(name)
-        column = known(name)
-        if column.kind is Decimal:
-            return Column(name, Decimal, precision=described[4], scale=described[5])
-        return column
-    return Column(name, *_declared(type_), **_details(type_, dialect))
+        if code == _NUMERIC and described[4] is not None:
+            return Column(name, Decimal, **_digits(*described[4:6]))
+        return Column(name, **_nested(_SENT.get(code, _AS_TEXT), type_))
+    return Column(name, _declared(type_), **_details(type_, dialect))
 
 
 def converts(type_: TypeEngine[Any], dialect: Dialect, code: object) -> bool:
@@ -107,23 +102,48 @@ def converts(type_: TypeEngine[Any], dialect: Dialect, code: object) -> bool:
     return type_.dialect_impl(dialect).result_processor(dialect, code) is not None
 
 
-def _declared(type_: TypeEngine[Any]) -> tuple[Any]:
-    if isinstance(type_, TypeDecorator | JSON | NullType):  # the author's, and any JSON value
-        return (Any,)
+def _digits(precision: int, scale: int) -> dict[str, Any]:
+    """Precision and scale of a numeric; PostgreSQL's scale may be negative, or larger than the precision."""
+    scale = ((scale & 0x7FF) ^ 0x400) - 0x400  # the driver takes the sign for a digit
+    return {"precision": max(precision - min(scale, 0), scale), "scale": max(scale, 0)}
+
+
+def _nested(sent: dict[str, Any], type_: TypeEngine[Any]) -> dict[str, Any]:
+    """An array of several dimensions has lists in lists; PostgreSQL does not tell, SQLAlchemy's type may."""
+    if not isinstance(type_, ARRAY) or not type_.dimensions:
+        return sent
+    kind = sent["kind"]
+    for _ in range(1, type_.dimensions):
+        kind = list[kind]  # type: ignore[valid-type]  # a type made at run time
+    return {**sent, "kind": kind}
+
+
+def _declared(type_: TypeEngine[Any]) -> Any:
+    """The kind that SQLAlchemy makes of a value; text where it does not say, Any where nothing is known."""
+    if isinstance(type_, NullType):
+        return Any
+    if isinstance(type_, JSON):
+        return str
     if isinstance(type_, ARRAY):
-        return (list[_declared(type_.item_type)[0]],)  # type: ignore[misc]  # a type made at run time
+        return _nested({"kind": list[_declared(type_.item_type)]}, type_)["kind"]  # type: ignore[misc]  # made at run time
+    if isinstance(type_, TypeDecorator) and type(type_).python_type is TypeEngine.python_type:
+        return str  # the author's own
     with suppress(NotImplementedError):  # what SQLAlchemy does not know either
-        return (type_.python_type,)
-    return (Any,)
+        return type_.python_type
+    return str
 
 
 def _details(type_: TypeEngine[Any], dialect: Dialect) -> dict[str, Any]:
+    is_sqlite = dialect.name == "sqlite"
     match type_:
         case Numeric() if type_.python_type is Decimal:
-            return {"precision": type_.precision, "scale": type_.scale}
-        case Integer() if dialect.name == "sqlite":
+            scale = type_.scale if type_.decimal_return_scale is None else type_.decimal_return_scale
+            if is_sqlite:  # which stores more digits than are declared, and shows so many behind the point
+                return {"precision": _MOST_OF_DECIMAL, "scale": _SCALE if scale is None else scale}
+            return {"precision": type_.precision, "scale": scale}
+        case Integer() if is_sqlite:
             return {"bits": 64}
-        case DateTime() | Time() if dialect.name == "sqlite":
+        case DateTime() | Time() if is_sqlite:
             return {"zoned": False}
     return {}
 
@@ -163,39 +183,40 @@ def _raw_digits(scale: int) -> Convert:
     return convert
 
 
-_SENT: Final = {
-    16: partial(Column, kind=bool),
-    17: partial(Column, kind=bytes),
-    18: partial(Column, kind=str),  # "char"
-    19: partial(Column, kind=str),  # name
-    20: partial(Column, kind=int, bits=64),
-    21: partial(Column, kind=int, bits=16),
-    23: partial(Column, kind=int, bits=32),
-    25: partial(Column, kind=str),
-    26: partial(Column, kind=int, bits=64),  # oid, of 32 bits without a sign
-    700: partial(Column, kind=float, bits=32),
-    701: partial(Column, kind=float, bits=64),
-    1042: partial(Column, kind=str),
-    1043: partial(Column, kind=str),
-    1082: partial(Column, kind=date),
-    1083: partial(Column, kind=time, zoned=False),
-    1114: partial(Column, kind=datetime, zoned=False),
-    1184: partial(Column, kind=datetime, zoned=True),
-    1186: partial(Column, kind=timedelta),
-    1266: partial(Column, kind=time, zoned=True),
-    1700: partial(Column, kind=Decimal),
-    2950: partial(Column, kind=UUID),
-    1000: partial(Column, kind=list[bool]),
-    1005: partial(Column, kind=list[int]),
-    1007: partial(Column, kind=list[int]),
-    1009: partial(Column, kind=list[str]),
-    1015: partial(Column, kind=list[str]),
-    1016: partial(Column, kind=list[int]),
-    1021: partial(Column, kind=list[float]),
-    1022: partial(Column, kind=list[float]),
-    1115: partial(Column, kind=list[datetime]),
-    1182: partial(Column, kind=list[date]),
-    1231: partial(Column, kind=list[Decimal]),
+_NUMERIC: Final = 1700
+_AS_TEXT: Final[dict[str, Any]] = {"kind": str}
+"""Any other type: JSON may be of any kind, a numeric without a scale may have any number of digits."""
+_SENT: Final[dict[int, dict[str, Any]]] = {
+    16: {"kind": bool},
+    17: {"kind": bytes},
+    20: {"kind": int, "bits": 64},
+    21: {"kind": int, "bits": 16},
+    23: {"kind": int, "bits": 32},
+    26: {"kind": int, "bits": 64},  # oid, of 32 bits without a sign
+    700: {"kind": float, "bits": 32},
+    701: {"kind": float, "bits": 64},
+    1082: {"kind": date},
+    1083: {"kind": time, "zoned": False},
+    1114: {"kind": datetime, "zoned": False},
+    1184: {"kind": datetime, "zoned": True},
+    1186: {"kind": timedelta},
+    1266: {"kind": time, "zoned": True},
+    2950: {"kind": UUID},
+    1000: {"kind": list[bool]},
+    1001: {"kind": list[bytes]},
+    1005: {"kind": list[int], "bits": 16},
+    1007: {"kind": list[int], "bits": 32},
+    1016: {"kind": list[int], "bits": 64},
+    1028: {"kind": list[int], "bits": 64},
+    1021: {"kind": list[float], "bits": 32},
+    1022: {"kind": list[float], "bits": 64},
+    1115: {"kind": list[datetime], "zoned": False},
+    1182: {"kind": list[date]},
+    1183: {"kind": list[time], "zoned": False},
+    1185: {"kind": list[datetime], "zoned": True},
+    1187: {"kind": list[timedelta]},
+    1270: {"kind": list[time], "zoned": True},
+    **{number: {"kind": list[str]} for number in (199, 1002, 1003, 1009, 1014, 1015, 1231, 2951, 3807)},
 }
 """What psycopg makes of PostgreSQL's types, by their numbers, which never change (`pg_type.dat`)."""
 
@@ -206,6 +227,7 @@ _WITHOUT_NULL: Final[dict[Any, Callable[[Any], Any]]] = {
 }
 """What these do with anything but None, at once."""
 
+_MOST_OF_DECIMAL: Final = 38  # digits of a `decimal128`
 _SCALE: Final = 10  # SQLAlchemy's own, for a Numeric that says nothing
 _MOST_DIGITS: Final = 6  # digits behind the point that a Decimal never has an exponent for
 _NUMERICS: Final = frozenset({Numeric, NUMERIC, DECIMAL})

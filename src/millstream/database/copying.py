@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, cast
 from psycopg import ClientCursor, Error, errors
 from psycopg import Connection as Driver
 from psycopg.abc import PQGen
+from psycopg.adapt import Transformer
 from psycopg.generators import execute, fetch, fetch_many
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
@@ -59,6 +60,11 @@ class Copying:
     def reads_as_usual(self, type_: int) -> bool:
         """Whether values of this type are what psycopg makes of them, and not what the author taught it."""
         return is_usual(self._driver.adapters.get_loader(type_, Format.TEXT))
+
+    def loader(self, type_: int) -> Callable[[bytes], Any]:
+        """What makes of a value in PostgreSQL's spelling what psycopg makes of it."""
+        load: Callable[[bytes], Any] = Transformer(self._driver).get_loader(type_, Format.TEXT).load
+        return load
 
     def told(self, parameter: str) -> str:
         """What the server has told of its settings."""

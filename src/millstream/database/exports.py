@@ -19,9 +19,10 @@ from sqlalchemy.sql.selectable import GenerativeSelect
 
 from millstream.database.cells import Described, expression_for, is_quoted
 from millstream.database.columns import columns_of, converts, types_of
+from millstream.database.fetching import Rows
 from millstream.database.framing import Frame, csv_lines, json_objects
 from millstream.protocol.columns import Column
-from millstream.protocol.dialects import CsvDialect, Dialect, JsonLines, Written
+from millstream.protocol.dialects import CsvDialect, Dialect, JsonLines, RecordBatches, Transposed, Written
 from millstream.web.proxies import stream_var
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Exportable:
             connection, lambda: handle is not None and handle.reason is not None
         )
 
-    def written(self, dialect: Dialect) -> Generator[Written, None, None] | None:
+    def written(self, dialect: Dialect) -> Generator[Rows | Written, None, None] | None:
         """The rows, one batch at least, which may be empty; None: they have to be read."""
         copying = self._copying
         in_utc = copying.told("TimeZone") in _UTC
@@ -58,12 +59,27 @@ class Exportable:
         if len(expressions) < len(self._told) or copying.told("server_encoding") == "SQL_ASCII":
             return None
         query = copying.merged(self._text, self._parameters)
-        names = [column.name for column in self.columns]
-        return self._copied(_statement(query, expressions, dialect), *_framed(dialect, names, described))
+        return self._copied(_statement(query, expressions, dialect), *self._framed(dialect))
 
-    def _copied(self, statement: str, frame: Frame, size: int) -> Generator[Written, None, None]:
+    def _framed(self, dialect: Dialect) -> tuple[Frame, int]:
+        """What is done with a block, and how large it is."""
+        names = [column.name for column in self.columns]
+        types = [cast("int", each[1]) for each in self._told]
+        match dialect:
+            case CsvDialect():
+                return csv_lines, BLOCK
+            case JsonLines(end=end):
+                return json_objects(names, list(map(is_quoted, types)), end), BLOCK
+            case RecordBatches(schema):
+                frame: Frame = import_module("millstream.database.arrays").record_batches(
+                    schema, list(map(self._copying.loader, types))
+                )
+                return frame, BATCH
+
+    def _copied(self, statement: str, frame: Frame, size: int) -> Generator[Rows | Written, None, None]:
         for rows, block in self._copying.blocks(statement, size):
-            yield Written(frame(rows, block), rows)
+            framed = frame(rows, block)
+            yield framed if isinstance(framed, Transposed) else Written(framed, rows)
 
 
 def exportable(
@@ -104,18 +120,6 @@ def _statement(query: str, expressions: Sequence[str], dialect: Dialect) -> str:
     delimiter = f", DELIMITER '{dialect.delimiter}'" if isinstance(dialect, CsvDialect) else ""
     options = f"FORMAT {form}, ENCODING 'UTF8'{delimiter}"
     return f"COPY (SELECT {cells} FROM (\n{query}\n) AS m ({', '.join(names)})) TO STDOUT ({options})"  # noqa: S608  the driver quoted the parameters, the rest is ours
-
-
-def _framed(dialect: Dialect, names: Sequence[str], described: Sequence[Described]) -> tuple[Frame, int]:
-    """What is done with a block, and how large it is."""
-    match dialect:
-        case CsvDialect():
-            return csv_lines, BLOCK
-        case JsonLines(end=end):
-            return json_objects(names, [is_quoted(each.type) for each in described], end), BLOCK
-        case _:
-            frame: Frame = import_module("millstream.database.arrays").record_batches(names, described)
-            return frame, BATCH
 
 
 BLOCK: Final = 128 * 1024

@@ -10,11 +10,9 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from millstream.engine.source import Source, SyncSource
-from millstream.protocol.columns import Column
-from millstream.protocol.dialects import Dialect, RecordBatches, Written
+from millstream.protocol.dialects import Written
 from millstream.protocol.ports import (
     Encoder,
-    EncodesArrow,
     EncodesRows,
     RowBatches,
     TakesWritten,
@@ -57,20 +55,14 @@ class Batches:
         rows, encoder = self._rows, self._encoder
         if not isinstance(rows, WritesRows):
             return rows.batches()
-        if isinstance(encoder, EncodesArrow):
-            return rows.written(_record_batches)
         if isinstance(encoder, TakesWritten):
             return rows.written(encoder.dialect)
         return rows.batches()
 
     def _framed(self, data: Any) -> bytes:
         if self._frame is None:
-            encoder = self._encoder
-            if isinstance(encoder, EncodesArrow):
-                self._frame = encoder.record_batches(data.schema)
-            else:
-                assert isinstance(encoder, TakesWritten)  # noqa: S101  it was asked for the dialect
-                self._frame = encoder.framed
+            assert isinstance(self._encoder, TakesWritten)  # noqa: S101  it was asked for the dialect
+            self._frame = self._encoder.framed
         return self._frame(data)
 
 
@@ -82,7 +74,3 @@ def batches_of(source: Source, encoder: Encoder) -> Batches | None:
     if not isinstance(rows, RowBatches) or not isinstance(encoder, EncodesRows):
         return None
     return Batches(rows, encoder)
-
-
-def _record_batches(_: tuple[Column, ...]) -> Dialect:
-    return RecordBatches()

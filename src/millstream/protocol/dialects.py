@@ -46,11 +46,13 @@ class JsonLines:
 
 @dataclass(frozen=True, slots=True)
 class RecordBatches:
-    """Record batches of pyarrow.
+    """Record batches of pyarrow, of one schema.
 
-    Integers and floats have the columns' bits, a Decimal is a `decimal128`. Moments count microseconds, in
-    UTC where they have a zone. All columns may hold NULL.
+    A source that finds a value which does not fit its column delivers these rows as rows: the codec names it.
     """
+
+    schema: Any
+    """A `pyarrow.Schema`, one field a column of the source and in its order."""
 
 
 Dialect = CsvDialect | JsonLines | RecordBatches
