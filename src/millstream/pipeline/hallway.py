@@ -8,6 +8,7 @@ stands in `sending.py`; whatever goes wrong anywhere comes to `ends.py`, once; `
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Coroutine, Mapping, Sequence
@@ -257,6 +258,10 @@ class Visit:
             await failure.tell(self._house, self._request)
         except Truncated as truncated:
             await self._exchange.break_off(truncated)
+            raise
+        except asyncio.CancelledError:  # by a server that ends
+            if self._exchange.head_sent and not self._exchange.body_ended:
+                await self._exchange.break_off(Truncated(self._stream.route, str(self._stream.reason)))
             raise
 
     async def _options(self, match: Match) -> None:
