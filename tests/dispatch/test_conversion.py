@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import UploadFile
 
-from millstream.dispatch.conversion import Several, Unusable, conversion
+from millstream.dispatch.conversion import SINGLE, Several, Unusable, conversion
 
 
 class Colour(enum.Enum):
@@ -153,12 +153,85 @@ def test_a_single_value_of_an_unknown_kind_still_becomes_a_list(annotation: Any)
     assert convert([1, 2]) == [1, 2]
 
 
-def test_an_upload_passes_as_it_is() -> None:
-    upload = UploadFile(io.BytesIO(b"x"))
-    convert = conversion(int)
+@pytest.mark.parametrize(
+    ("annotation", "said"), [(int, "must be a whole number"), (str, "must not be a file")]
+)
+def test_a_file_is_none_of_the_values_that_texts_become(annotation: type, said: str) -> None:
+    convert = conversion(annotation)
 
     assert convert is not None
-    assert convert(upload) is upload
+    with pytest.raises(Unusable, match=said):
+        convert(UploadFile(io.BytesIO(b"x")))
+
+
+class Measured(msgspec.Struct):
+    values: dict[str, list[float]]
+
+
+@dataclass
+class Weighed:
+    weight: Decimal
+
+
+@pytest.mark.parametrize("text", ["nan", "-NaN", "inf", "Infinity", "-inf"])
+@pytest.mark.parametrize(
+    ("annotation", "wrapped"),
+    [
+        (float, "{}"),
+        (Decimal, "{}"),
+        (float | None, "{}"),
+        (int | float, "{}"),
+        (Annotated[float, msgspec.Meta(ge=0)] | None, "{}"),
+        (list[float], ["1", "{}"]),
+        (tuple[int, float], ["1", "{}"]),
+        (dict[str, float], {"a": "{}"}),
+        (dict[float, str], {"{}": "a"}),
+        (Measured, {"values": {"a": ["1", "{}"]}}),
+        (Weighed, {"weight": "{}"}),
+        (list[Weighed], [{"weight": "{}"}]),
+    ],
+    ids=str,
+)
+def test_what_is_no_finite_number_is_no_number(annotation: Any, wrapped: Any, text: str) -> None:
+    convert = conversion(annotation)
+
+    assert convert is not None
+    with pytest.raises(Unusable):
+        convert(filled(wrapped, text))
+
+
+def test_a_number_too_large_for_a_float_is_none() -> None:
+    convert = conversion(float)
+
+    assert convert is not None
+    with pytest.raises(Unusable, match="must be a number"):
+        convert("1e999")
+
+
+def filled(wrapped: Any, text: str) -> Any:
+    if isinstance(wrapped, list):
+        return [filled(each, text) for each in wrapped]
+    if isinstance(wrapped, dict):
+        return {filled(name, text): filled(value, text) for name, value in wrapped.items()}
+    return text if wrapped == "{}" else wrapped
+
+
+def test_a_text_may_be_called_nan() -> None:
+    convert = conversion(list[str])
+
+    assert convert is not None
+    assert convert(["nan", "inf"]) == ["nan", "inf"]
+
+
+@pytest.mark.parametrize("value", ["text", 1, 1.5, True, None])
+def test_a_single_value_passes_where_nothing_is_annotated(value: object) -> None:
+    assert SINGLE(value) is value
+
+
+@pytest.mark.parametrize("value", [["a", "b"], [], {"$ne": None}, {}])
+def test_several_values_or_an_object_do_not_pass_where_nothing_is_annotated(value: object) -> None:
+    with pytest.raises(Unusable, match="must be a single value"):
+        SINGLE(value)
 
 
 def test_an_empty_field_is_the_default_where_there_is_one() -> None:

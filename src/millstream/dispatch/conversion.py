@@ -1,15 +1,19 @@
 """Texts from a URL or a form → values of an annotated type; everything that can be decided is, at start-up.
 
-Annotations msgspec cannot convert to (a class of the author's, a form's `UploadFile`) let values pass as they
-are.
+Annotations msgspec cannot convert to (`Any`, a class of the author's, a form's `UploadFile`) let values pass
+as they are. NaN and the infinities are refused as numbers: an author who wants them takes a text.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from itertools import chain
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -34,21 +38,25 @@ class Conversion:
     switch: bool  # a check box says "on"
     empty: Any  # what an empty field means, _KEPT for the empty text itself
     words: str  # what it must be, "" to let msgspec say it
+    finite: bool  # whether there may be numbers in it, which must be finite
 
     def __call__(self, value: Any) -> Any:
         """The converted value."""
         if value == "" and self.empty is not _KEPT:
             return self.empty
         if isinstance(value, UploadFile):
-            return value
+            raise Unusable(self.words or "must not be a file")
         if self.several and not isinstance(value, list):
             value = [value]
         if self.switch and isinstance(value, str):
             value = _SWITCHES.get(value.lower(), value)
         try:
-            return msgspec.convert(value, self.type, strict=False)
+            made = msgspec.convert(value, self.type, strict=False)
+            if self.finite and not _is_finite(made):
+                raise Unusable(self.words or "must be a finite number")
         except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as misfit:
             raise Unusable(self.words or _said(misfit)) from None
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,21 @@ class Several:
         return value if isinstance(value, list) else [value]
 
 
-Converter = Conversion | Several
+@dataclass(frozen=True, slots=True)
+class Single:
+    """Lets a single value pass: a text, a file, or what JSON has for numbers, truth and nothing.
+
+    That is what a parameter without annotation expects: a list or an object could change what a query means.
+    """
+
+    def __call__(self, value: Any) -> Any:
+        """The value."""
+        if isinstance(value, (list, dict)):
+            raise Unusable("must be a single value")
+        return value
+
+
+Converter = Conversion | Several | Single
 
 
 def conversion(annotation: Any, default: Any = Ellipsis) -> Converter | None:
@@ -83,6 +105,7 @@ def conversion(annotation: Any, default: Any = Ellipsis) -> Converter | None:
         switch=isinstance(kind, spec.BoolType),
         empty=_empty(annotation, default),
         words=_words(kind),
+        finite=not isinstance(kind, _NEVER_NUMBERS),
     )
 
 
@@ -146,6 +169,28 @@ def _words(kind: spec.Type) -> str:
     return "" if constrained else _WORDS.get(type(kind), "")
 
 
+def _is_finite(value: Any) -> bool:
+    """Whether no number in a value is NaN or infinite."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return all(map(_is_finite, _members(value)))
+
+
+def _members(value: Any) -> Iterable[Any]:
+    match value:
+        case list() | tuple() | set() | frozenset():
+            return value
+        case dict():
+            return chain(value, value.values())
+        case msgspec.Struct():
+            return [getattr(value, name) for name in value.__struct_fields__]
+    if dataclasses.is_dataclass(value):
+        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return ()
+
+
 def _one_of(values: Sequence[object]) -> str:
     return "must be one of " + ", ".join(map(str, values))
 
@@ -158,6 +203,17 @@ def _said(misfit: Exception) -> str:
 
 
 _KEPT: Final = object()
+_NEVER_NUMBERS: Final = (
+    spec.BoolType,
+    spec.DateTimeType,
+    spec.DateType,
+    spec.EnumType,
+    spec.IntType,
+    spec.LiteralType,
+    spec.StrType,
+    spec.TimeType,
+    spec.UUIDType,
+)
 _SWITCHES: Final = {"on": True, "yes": True, "off": False, "no": False}
 _WORDS: Final[dict[type, str]] = {
     spec.IntType: "must be a whole number",
@@ -169,3 +225,5 @@ _WORDS: Final[dict[type, str]] = {
     spec.DateTimeType: "must be a time such as 2026-12-31T23:59:00Z",
     spec.UUIDType: "must be a UUID",
 }
+
+SINGLE: Final = Single()

@@ -14,7 +14,7 @@ from itertools import chain, repeat
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from millstream.dispatch.conversion import Converter, Unusable, conversion
+from millstream.dispatch.conversion import SINGLE, Converter, Unusable, conversion
 from millstream.errors import ConfigurationError, HTTPError
 
 
@@ -135,16 +135,20 @@ def signature_of(function: Callable[..., Any], label: str) -> Signature:
 
 
 def _compiled(parameter: inspect.Parameter, function: Callable[..., Any]) -> Parameter:
-    variadic = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    variadic = parameter.kind in _VARIADIC
     optional = parameter.default is not parameter.empty
     annotation = _resolved(parameter, function)
     return Parameter(
         name=parameter.name,
         required=not (variadic or optional),
-        convert=None
-        if annotation is parameter.empty
-        else conversion(annotation, parameter.default if optional else Ellipsis),
+        convert=_converter(parameter, annotation, parameter.default if optional else Ellipsis),
     )
+
+
+def _converter(parameter: inspect.Parameter, annotation: Any, default: Any) -> Converter | None:
+    if annotation is not parameter.empty:
+        return conversion(annotation, default)
+    return None if parameter.kind in _VARIADIC else SINGLE  # `**fields` takes the fields as they came
 
 
 def _resolved(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
@@ -200,6 +204,7 @@ def _one_written(parameter: inspect.Parameter) -> str:
     return f"{bare}: {annotation}{default}"
 
 
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _BEHIND_ALL = 1 << 30
