@@ -58,13 +58,13 @@ class Settings:
     )
     stall_timeout: float | None = _setting(
         60.0,
-        "How long a client may keep one write or the next piece of a body waiting.",
+        "How long a client may keep one write, or the next piece of its request's body, waiting.",
         least=0.001,
         per_action=True,
     )
     min_rate: float | None = _setting(
         240.0,
-        "Bytes a second a client must take, or send of a form, after some seconds.",
+        "Bytes a second a client must take, or send of a form or JSON, after some seconds.",
         least=0.001,
         per_action=True,
     )
@@ -110,9 +110,28 @@ class Settings:
     )
     max_body: int | None = _setting(
         16 * MIB,
-        "The longest request body; an action's own may be longer only for one it streams; beyond, 413.",
+        "The longest body of a request; beyond, 413.",
         least=0,
         per_action=True,
+    )
+    max_parsed_body: int | None = _setting(
+        MIB,
+        "The longest JSON or form, without its files, that is parsed for an action's arguments; beyond, 413.",
+        least=0,
+        per_action=True,
+    )
+    max_fields: int = _setting(
+        1_000, "Fields of a form, or members of a JSON object; beyond, 400.", least=1, per_action=True
+    )
+    parse_body: bool = _setting(
+        True,
+        "Whether a form or JSON is read for an action's arguments; False leaves it to `request.stream()`.",
+        per_action=True,
+    )
+    max_bodies: int = _setting(
+        1_000,
+        "Requests whose body has not come yet, counted as `max_streams` counts streams; beyond, 503.",
+        least=1,
     )
     max_streams: int = _setting(
         20_000,

@@ -82,6 +82,5 @@ def test_where_none_is_mounted_none_is_found(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/vault/files/a", "/guarded/a"])
-def test_what_security_guards_is_found_only_by_who_does_not_call_it(path: str) -> None:
+def test_what_security_guards_is_not_found_by_names_alone(path: str) -> None:
     assert mounted(TREE, path) is None
-    assert mounted(TREE, path, guarded=True) is not None

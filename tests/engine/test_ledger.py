@@ -123,7 +123,7 @@ async def test_after_the_last_has_left_nothing_is_counted() -> None:
     ledger = Ledger(Settings())
     for stream in await entered(ledger, "a", "b", "", max_streams_per_client=1):
         ledger.leave(stream)
-    assert (ledger._taken, ledger._seats) == ({}, {})
+    assert (ledger._open._taken, ledger._open._of) == ({}, {})
 
 
 async def test_only_so_many_may_run_on_without_their_clients() -> None:

@@ -91,10 +91,7 @@ class Sync(TGController):
     @expose("ndjson")
     @expose("csv")
     def body(self) -> Iterator[Any]:
-        planned = told()
-        yield from items(planned)
-        if "waits" in planned:
-            stream.sleep(planned["waits"])
+        yield from items(told())
 
     @expose("sse")
     def events(self) -> Iterator[Any]:
@@ -107,11 +104,8 @@ class Async(TGController):
     @expose("ndjson")
     @expose("csv")
     async def body(self) -> AsyncIterator[Any]:
-        planned = told()
-        for item in items(planned):
+        for item in items(told()):
             yield item
-        if "waits" in planned:
-            await stream.sleep(planned["waits"])
 
     @expose("sse")
     async def events(self) -> AsyncIterator[Any]:

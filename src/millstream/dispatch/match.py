@@ -26,9 +26,12 @@ class Match:
     after: tuple[Callable[..., Any], ...]  # in the order of calling: innermost first
     routing_args: Mapping[str, str | tuple[str, ...]]  # segments between names: `/movies/{id}/actors`
     rest_place: Place | None  # where a REST controller chose by method; None under object dispatch
+    passed_rest: bool = False  # whether a REST controller was on the way, which understands `_method`
 
     def with_params(self, params: Mapping[str, Any]) -> Match:
-        """The same for other fields of the same names."""
+        """The same for other fields."""
+        if self.passed_rest and "_method" in params:
+            params = {name: value for name, value in params.items() if name != "_method"}
         return Match(
             self.action,
             self.controllers,
@@ -39,6 +42,7 @@ class Match:
             self.after,
             self.routing_args,
             self.rest_place,
+            self.passed_rest,
         )
 
     @property

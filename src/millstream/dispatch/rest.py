@@ -50,10 +50,7 @@ def verb_of(method: str, override: object) -> Verb:
 
 
 def step(place: Place, verb: Verb, params: Mapping[str, Any]) -> Step:
-    """What a REST controller does with the rest of a path; None when it has nothing for it."""
-    down = _nested(place)
-    if down is not None:
-        return down
+    """What a REST controller does with a rest that leads to no other controller; None when it has nothing."""
     if verb.denied:
         return Denied()
     return _STEPS.get(verb.name, _custom)(place, verb, params)
@@ -78,16 +75,26 @@ def allowed(place: Place) -> tuple[str, ...]:
     return tuple(sorted(methods | {"OPTIONS"})) if methods else ()
 
 
-def probe(place: Place) -> Found | Down | None:
+def probe(place: Place) -> Found | None:
     """The step of whatever HTTP method would make one, GET first: OPTIONS asks on behalf of all."""
     for name in ("get", "post", "put", "patch", "delete"):
         made = step(place, Verb(name, name.upper()), ANYTHING)
-        if isinstance(made, (Found, Down)):
+        if isinstance(made, Found):
             return made
     return None
 
 
-def _nested(place: Place) -> Down | None:
+def overridden(place: Place) -> Found | None:
+    """What a POST could reach that names another method in a form; not GET, which nobody has to name so."""
+    custom = (name.removeprefix("post_") for name in place.node.members if not _is_standard(name))
+    for name in ("post", "put", "patch", "delete", *custom):
+        made = step(place, Verb(name, "POST"), ANYTHING)
+        if isinstance(made, Found):
+            return made
+    return None
+
+
+def nested(place: Place) -> Down | None:
     """The sub-controller behind the segments `get_one` takes, or behind none."""
     node, rest, _ = place
     if not rest:
@@ -191,6 +198,11 @@ def _custom(place: Place, verb: Verb, params: Mapping[str, Any]) -> Step:
 def _found(candidate: Fit) -> Found | None:
     """Only a fit: who asks for one item by its path is not told of missing fields, there is no such item."""
     return candidate if isinstance(candidate, Found) else None
+
+
+def _is_standard(name: str) -> bool:
+    """Whether a method is reached without being named in `_method`."""
+    return name in _STEPS or name in {"new", "edit", "post_delete"} or name.startswith("get_")
 
 
 def _is_unsafe(name: str) -> bool:

@@ -84,21 +84,30 @@ def best(fits: Iterable[Fit]) -> Fit:
     return unfit
 
 
-class _Anything(Mapping[str, Any]):
-    """Fields of a request that could still be made: every name is given."""
+class Unread(Mapping[str, Any]):
+    """The fields of a request whose body was not read: any name may be among them.
+
+    Args:
+        query: those of the query, which are known.
+    """
+
+    __slots__ = ("query",)
+
+    def __init__(self, query: Mapping[str, Any]) -> None:
+        self.query = query
 
     def __contains__(self, name: object) -> bool:
         return True
 
     def __getitem__(self, name: str) -> Any:
-        raise KeyError(name)
+        return self.query[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(())
+        return iter(self.query)
 
     def __len__(self) -> int:
-        return 0
+        return len(self.query)
 
 
-ANYTHING: Final = _Anything()
+ANYTHING: Final = Unread({})
 """Asks whether a path could be answered at all, whatever the fields."""

@@ -27,30 +27,24 @@ def applications(tree: Tree) -> Sequence[object]:
     return [node.app for node in tree.nodes if node.shape.is_mount]
 
 
-def mounted(tree: Tree, path: str, *, guarded: bool = False) -> Mount | None:
+def mounted(tree: Tree, path: str) -> Mount | None:
     """The ASGI application that stands on a path, found by names alone: nothing of the author's runs.
 
-    Asked before a request's body is read, which belongs to that application; and by WebSockets, which
-    nobody else here speaks.
-
-    Args:
-        tree: the tree.
-        path: as for `Tree.find`.
-        guarded: also find what stands behind a `_check_security`. Not for who goes on to call the
-            application: only `Tree.find` asks whether it may be called.
+    Asked by WebSockets, which nobody else here speaks. What stands behind a `_check_security` is not found:
+    only `Tree.find` asks whether it may be called.
     """
     if not tree.has_mounts:
         return None
     try:
-        return _mounted(tree, path, guarded=guarded)
+        return _mounted(tree, path)
     except HTTPError:  # no path of ours
         return None
 
 
-def _mounted(tree: Tree, path: str, *, guarded: bool) -> Mount | None:
+def _mounted(tree: Tree, path: str) -> Mount | None:
     walk = Walk(path, "GET", {}, call=_nobody, node_of=tree.node)
     place = Place(tree.root, walk.segments)
-    while guarded or place.node.security is None:
+    while place.node.security is None:
         if place.node.shape.is_mount:
             return walk.mount(place)
         step = walk.step(past_empty(place))

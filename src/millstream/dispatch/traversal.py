@@ -12,10 +12,13 @@ from millstream.dispatch.match import Match, Mount
 from millstream.dispatch.node import Node
 from millstream.dispatch.shape import Shape, is_controller, shape_of
 from millstream.dispatch.step import Found, Place
-from millstream.dispatch.walk import Walk
+from millstream.dispatch.walk import Body, Walk
 from millstream.protocol.ports import Call
 
 __all__ = ["Match", "Mount", "Tree"]
+
+Key = tuple[str | bool | None, ...]
+"""A request as the tree sees it: path, method, whether an unread body is a form, names of the fields."""
 
 
 class Tree:
@@ -37,7 +40,7 @@ class Tree:
         self._is_controller: Callable[[type], bool] = lru_cache(_MOST_CLASSES)(is_controller)
         # By id: the nodes keep their controllers alive, so no other object gets one of these ids.
         self._standing: dict[int, Node] = {}
-        self._known: dict[tuple[str, ...], Match] = {}  # by path, method and the names of the fields
+        self._known: dict[Key, Match] = {}
         self.root = self._stand(root() if isinstance(root, type) else root)
         self.has_mounts = any(node.shape.is_mount for node in self.nodes)
 
@@ -51,12 +54,16 @@ class Tree:
         standing = self._standing.get(id(controller))
         return standing or Node(controller, self._shape_of(type(controller)), self._is_controller)
 
-    def known(self, path: str, method: str, params: Mapping[str, Any]) -> Match | None:
+    def known(
+        self, path: str, method: str, params: Mapping[str, Any], body: Body | None = None
+    ) -> Match | None:
         """What `find` found when the same was asked before, if it asked nobody then."""
-        known = self._known.get((path, method, *params))
+        known = self._known.get((path, method, None if body is None else body.is_form, *params))
         return known.with_params(params) if known is not None and params else known
 
-    async def find(self, path: str, method: str, params: Mapping[str, Any], call: Call) -> Match | Mount:
+    async def find(
+        self, path: str, method: str, params: Mapping[str, Any], call: Call, body: Body | None = None
+    ) -> Match | Mount:
         """Find what answers a request.
 
         Args:
@@ -64,32 +71,32 @@ class Tree:
             method: the HTTP method. For OPTIONS whatever would answer another method is found, unchecked.
             params: the request's fields.
             call: how to run the author's hooks, `_check_security` and `_lookup`.
+            body: more fields, if there are any; they are read only where the way depends on them.
 
         Raises:
-            HTTPError: 403, 404, 405, 422, or 400 and 414 for a path that cannot be one of ours.
+            HTTPError: 403, 404, 405, 422, or 400 and 414 for a path that cannot be one of ours; or whatever
+                reading the body raised.
             ControllerError: when a `_lookup` returned what cannot be gone on with.
         """
-        walk = Walk(path, method.upper(), params, call=call, node_of=self.node)
+        walk = Walk(path, method.upper(), params, call=call, node_of=self.node, body=body)
         place = Place(self.root, walk.segments)
         while not place.node.shape.is_mount:
             if place.node.security is not None:
                 await walk.secure(place.node)
             place = walk.enter(place)
-            step = walk.step(place)
-            while step is None:
-                step = await walk.turn_back()
+            step = await walk.take(place)
             if isinstance(step, Found):
                 match = walk.arrive(step)
                 if walk.asked_nobody:
-                    self._remember((path, method, *params), match)
+                    self._remember((path, method, None if body is None else body.is_form, *params), match)
                 return match
             place = walk.down(step)
         await walk.secure(place.node)
         return walk.mount(place)
 
-    def _remember(self, key: tuple[str, ...], match: Match) -> None:
+    def _remember(self, key: Key, match: Match) -> None:
         """A walk that asked nobody ends in the same place whenever the same is asked; most requests do."""
-        if sum(map(len, key)) <= _LONGEST_KNOWN:
+        if sum(len(text) for text in key if isinstance(text, str)) <= _LONGEST_KNOWN:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[key] = match.with_params({})

@@ -12,20 +12,55 @@ Differences to the reference, on purpose: only compiled tables are consulted, so
 ever an attribute access; `_before` and `_after` of all controllers on the way are called, not only
 the innermost's; `_default` and `_lookup` that need more segments than there are do not match,
 where the reference fails with a TypeError.
+
+The body is read as late as possible. A walk goes by path and query, and reads the body's fields only where
+they decide: when an action that the path names lacks arguments which they may fill, and when a form may name
+another method of a REST controller. Before that, whatever refuses the request without them does so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 from millstream.dispatch import objects, rest
 from millstream.dispatch.action import Action
 from millstream.dispatch.match import Match, Mount
 from millstream.dispatch.node import Node
-from millstream.dispatch.step import ANYTHING, Denied, Down, Found, Place, Step, Unfit, fit, fit_tail
+from millstream.dispatch.step import (
+    ANYTHING,
+    Denied,
+    Down,
+    Found,
+    Place,
+    Step,
+    Unfit,
+    Unread,
+    fit,
+    fit_tail,
+)
 from millstream.errors import ControllerError, HTTPError
 from millstream.protocol.ports import Call
+
+
+class Body(Protocol):
+    """The body of a request, with fields that were not read."""
+
+    @property
+    def is_form(self) -> bool:
+        """Whether one of them may name another method, as forms do for lack of better."""
+        ...
+
+    async def fields(self, match: Match, /) -> Mapping[str, Any]:
+        """Read them, and join them with the query's.
+
+        Args:
+            match: where the request leads if its action gets the fields it needs; says what body is taken.
+
+        Raises:
+            HTTPError: when it is not taken.
+        """
+        ...
 
 
 class Note(NamedTuple):
@@ -41,6 +76,7 @@ class Walk:
 
     __slots__ = (
         "asked_nobody",
+        "body",
         "by_method",
         "call",
         "leaf",
@@ -51,6 +87,7 @@ class Walk:
         "notes",
         "params",
         "passed",
+        "passed_rest",
         "path",
         "segments",
         "unfit",
@@ -65,6 +102,7 @@ class Walk:
         *,
         call: Call,
         node_of: Callable[[object], Node],
+        body: Body | None = None,
     ) -> None:
         if path.count("/") > _MOST_SEGMENTS:
             raise HTTPError(414, "the path has too many segments")
@@ -73,9 +111,11 @@ class Walk:
         self.path = path
         self.segments = tuple(stripped.removeprefix("/").split("/")) if stripped else ()
         self.method = method
-        self.params = params
+        self.body = body  # None: there is none, or it was read
+        self.params = params if body is None else Unread(params)
         self.call = call
-        self.verb: rest.Verb | None = None  # known from the first REST controller on
+        self.verb: rest.Verb | None = None  # known from the first REST controller on that is not passed
+        self.passed_rest = False  # whether a REST controller was come to, which understands `_method`
         self.nodes: list[Node] = []
         self.notes: list[Note] = []
         self.passed: Mapping[str, str | tuple[str, ...]] = {}
@@ -108,22 +148,28 @@ class Walk:
         if await self.call(node.security) is False:
             raise HTTPError(403)
 
+    async def take(self, place: Place) -> Found | Down:
+        """The next step from here, or from where the walk turns back to.
+
+        Raises:
+            HTTPError: when there is none.
+        """
+        made = self._made(place)
+        if (found := self._decided_by_fields(made, place)) is not None:
+            await self._read_fields(found)
+            made = self._made(place)
+        step = self._checked(made, place)
+        while step is None:
+            step = await self._turn_back()
+        return step
+
     def step(self, place: Place) -> Found | Down | None:
         """What the controller here does with the rest of the path; None when the walk must turn back.
 
         Raises:
             HTTPError: when it must not, because this place is for nobody else.
         """
-        self.by_method = place.node.shape.is_rest
-        made = self._rest_step(place) if self.by_method else objects.step(place, self._asked())
-        if isinstance(made, Denied):
-            raise _not_allowed(rest.allowed(place))
-        if not isinstance(made, Unfit):
-            return made
-        if made.final:
-            raise _unfit(made)
-        self.unfit = self.unfit or made
-        return None
+        return self._checked(self._made(place), place)
 
     def down(self, step: Down) -> Place:
         """Go into a sub-controller."""
@@ -131,40 +177,16 @@ class Walk:
             self.passed = {**self.passed, **step.passed}
         return Place(self.node_of(step.child), step.rest, step.extension)
 
-    async def turn_back(self) -> Found | Down | None:
-        """Ask the controller noted last for its `_default`, then its `_lookup`.
-
-        Raises:
-            HTTPError: when there is nobody left to ask.
-        """
-        if not self.notes:
-            self.lost()
-        depth, place, self.passed = self.notes.pop()
-        del self.nodes[depth:]
-        self.by_method = False
-        return self._default(place) or await self._look_up(place)
-
     def arrive(self, found: Found) -> Match:
         """Make the match.
 
         Raises:
             HTTPError: 405 when the action does not allow the method.
         """
-        action, nodes = found.action, self.nodes
         place = self.leaf if self.by_method else None
-        if self.method != "OPTIONS" and not self._allows(action):
-            raise _not_allowed(action.allowed if place is None else rest.allowed(place))
-        return Match(
-            action=action,
-            controllers=tuple([node.controller for node in nodes]),
-            args=found.args,
-            extension=found.extension,
-            params=self.params,
-            before=tuple([node.before for node in nodes if node.before is not None]),
-            after=tuple([node.after for node in reversed(nodes) if node.after is not None]),
-            routing_args=self.passed,
-            rest_place=place,
-        )
+        if self.method != "OPTIONS" and not self._allows(found.action):
+            raise _not_allowed(found.action.allowed if place is None else rest.allowed(place))
+        return self._match(found)
 
     def mount(self, place: Place) -> Mount:
         """Split the path at a mounted application."""
@@ -187,16 +209,93 @@ class Walk:
                 raise _not_allowed(allowed)
         raise HTTPError(404)
 
+    def _made(self, place: Place) -> Step:
+        self.by_method = place.node.shape.is_rest
+        return self._rest_step(place) if self.by_method else objects.step(place, self._asked())
+
     def _rest_step(self, place: Place) -> Step:
+        self.passed_rest = True
+        if (down := rest.nested(place)) is not None:
+            return down
         if self.verb is None:
             self.verb = rest.verb_of(self.method, self.params.get("_method"))
-            self.params = {name: value for name, value in self.params.items() if name != "_method"}
-        made: Step = (
-            rest.probe(place) if self.method == "OPTIONS" else rest.step(place, self.verb, self.params)
+        self.leaf = place
+        return rest.probe(place) if self.method == "OPTIONS" else rest.step(place, self.verb, self.params)
+
+    def _checked(self, made: Step, place: Place) -> Found | Down | None:
+        if isinstance(made, Denied):
+            raise _not_allowed(rest.allowed(place))
+        if not isinstance(made, Unfit):
+            return made
+        if made.final:
+            raise _unfit(made)
+        self.unfit = self.unfit or made
+        return None
+
+    async def _turn_back(self) -> Found | Down | None:
+        """Ask the controller noted last for its `_default`, then its `_lookup`.
+
+        Raises:
+            HTTPError: when there is nobody left to ask.
+        """
+        if not self.notes:
+            self.lost()
+        depth, place, self.passed = self.notes.pop()
+        del self.nodes[depth:]
+        self.by_method = False
+        found = self._default(place)
+        if found is not None and self._needs(found):
+            await self._read_fields(found)
+            found = self._default(place)
+        return found or await self._look_up(place)
+
+    # The body
+
+    def _decided_by_fields(self, made: Step, place: Place) -> Found | None:
+        """What is found if the unread fields are as it needs them; None when they do not matter."""
+        if self.body is None or isinstance(made, Down):
+            return None
+        if self.by_method and self.method == "POST" and self.body.is_form:
+            return made if isinstance(made, Found) else rest.overridden(place)
+        return made if isinstance(made, Found) and self._needs(made) else None
+
+    def _needs(self, found: Found) -> bool:
+        """Whether it needs fields that were not read."""
+        params = self.params
+        return isinstance(params, Unread) and bool(
+            found.action.signature.missing(len(found.args), params.query)
         )
-        if not isinstance(made, Down):
-            self.leaf = place
-        return made
+
+    async def _read_fields(self, found: Found) -> None:
+        """Read the body for an action.
+
+        Raises:
+            HTTPError: when the request will be refused whatever its fields are, or because of its body.
+        """
+        assert self.body is not None  # noqa: S101  or else nothing depends on it
+        names_method = self.by_method and self.body.is_form and self.method == "POST"
+        self.params = await self.body.fields(self._match(found) if names_method else self.arrive(found))
+        self.body = self.verb = None
+        self.asked_nobody = False
+
+    def _match(self, found: Found) -> Match:
+        nodes = self.nodes
+        params = self.params.query if isinstance(self.params, Unread) else self.params
+        match = Match(
+            action=found.action,
+            controllers=tuple([node.controller for node in nodes]),
+            args=found.args,
+            extension=found.extension,
+            params={},
+            before=tuple([node.before for node in nodes if node.before is not None]),
+            after=tuple([node.after for node in reversed(nodes) if node.after is not None]),
+            routing_args=self.passed,
+            rest_place=self.leaf if self.by_method else None,
+            passed_rest=self.passed_rest,
+        )
+        return match.with_params(params) if params else match
+
+    # Turning back
 
     def _default(self, place: Place) -> Found | None:
         """A `_default` takes as many segments as its signature has room for, as in TurboGears."""

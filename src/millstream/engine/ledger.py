@@ -31,12 +31,12 @@ class Cap:
         """What is counted."""
         return self.action, client if self.per_client else None
 
-    def refusal(self, retry_after: int) -> Overloaded:
-        """What one stream too many is told (RFC 9110 §15.6.4, RFC 6585 §4)."""
+    def refusal(self, retry_after: int, counted: str) -> Overloaded:
+        """What one too many is told (RFC 9110 §15.6.4, RFC 6585 §4)."""
         whose = " for this client" if self.per_client else ""
         kind = " of this kind" if self.action else ""
         status = HTTPStatus.TOO_MANY_REQUESTS if self.per_client else HTTPStatus.SERVICE_UNAVAILABLE
-        told = f"{self.most} streams{kind} are open{whose}, and no more are allowed"
+        told = f"{self.most} {counted.format(kind=kind)}{whose}, and no more are allowed"
         return Overloaded(told, status=status, retry_after=retry_after)
 
 
@@ -73,17 +73,70 @@ def admission(settings: Settings, action: str = "", own: Sequence[str] = ()) -> 
 _ANYBODY: Final = Admission()
 
 
+class Seats:
+    """What the caps count of one sort: open streams, or requests that wait for their bodies.
+
+    Args:
+        cap: of all.
+        counted: how it is told, with a place for the `{kind}`.
+    """
+
+    __slots__ = ("_cap", "_counted", "_of", "_taken", "streams")
+
+    def __init__(self, cap: Cap, counted: str) -> None:
+        self._cap = cap
+        self._counted = counted
+        self.streams: dict[int, Stream] = {}
+        self._of: dict[int, list[tuple[str, str | None]]] = {}  # of those that count for a cap beside that
+        self._taken: Counter[tuple[str, str | None]] = Counter()
+
+    def take(self, stream: Stream, terms: Admission, client: str) -> None:
+        """Count a stream.
+
+        Raises:
+            Overloaded: when there are as many as may be.
+        """
+        if len(self.streams) >= self._cap.most:
+            raise self._cap.refusal(terms.retry_after, self._counted)
+        if terms.caps:
+            self._of[id(stream)] = self._seated(terms, client)
+        self.streams[id(stream)] = stream
+
+    def give_back(self, stream: Stream) -> bool:
+        """Count it no more; False when it was not counted."""
+        if self.streams.pop(id(stream), None) is None:
+            return False
+        for seat in self._of.pop(id(stream), ()):
+            self._taken[seat] -= 1
+            if not self._taken[seat]:
+                del self._taken[seat]
+        return True
+
+    def _seated(self, terms: Admission, client: str) -> list[tuple[str, str | None]]:
+        seats = []
+        for cap in terms.caps:
+            if cap.per_client and not client:
+                continue
+            seat = cap.seat(client)
+            if self._taken[seat] >= cap.most:
+                raise cap.refusal(terms.retry_after, self._counted)
+            seats.append(seat)
+        self._taken.update(seats)
+        return seats
+
+
 class Ledger:
-    """Every open stream of one application in one process."""
+    """Every open stream of one application in one process, and every request that may become one."""
 
     def __init__(self, settings: Settings) -> None:
         self.drain_timeout = settings.drain_timeout
         self._close_timeout = settings.close_timeout
-        self._most = Cap(settings.max_streams, per_client=False)
+        self._open = Seats(Cap(settings.max_streams, per_client=False), "streams{kind} are open")
+        most = min(settings.max_bodies, settings.max_streams)
+        self._waiting = Seats(Cap(most, per_client=False), "requests{kind} wait for their bodies")
+        self._streams = self._open.streams
+        self._answered: dict[int, Stream] = {}  # of requests that are answered, and are no open streams
         self._most_detached = settings.max_detached
-        self._streams: dict[int, Stream] = {}
-        self._seats: dict[int, list[tuple[str, str | None]]] = {}  # of the streams that count for a cap
-        self._taken: Counter[tuple[str, str | None]] = Counter()
         self._detached: set[int] = set()
         self._grant = self._may_detach  # one for all streams
         self._watchdog = Watchdog(settings.slow_step) if settings.debug else None
@@ -104,6 +157,10 @@ class Ledger:
 
     # Coming and going
 
+    def begin(self, stream: Stream) -> None:
+        """A request is answered; told once for each, as `leave`."""
+        self._answered[id(stream)] = stream
+
     def enter(self, stream: Stream, terms: Admission = _ANYBODY, client: str = "") -> None:
         """A stream opens.
 
@@ -117,44 +174,44 @@ class Ledger:
         """
         if self.draining:
             raise Overloaded("this process is about to end", retry_after=terms.retry_after)
-        if len(self._streams) >= self._most.most:
-            raise self._most.refusal(terms.retry_after)
-        if terms.caps:
-            self._seats[id(stream)] = self._seated(terms, client)
-        self._streams[id(stream)] = stream
+        self._open.take(stream, terms, client)
+        self._answered.pop(id(stream), None)
         self._crowd = max(self._crowd, len(self._streams))
         stream.may_detach = self._grant
         if self._watchdog is not None:
             self._watchdog.enter()
 
     def leave(self, stream: Stream) -> None:
-        """A stream has ended and was cleaned up; told once for each that entered."""
-        if self._streams.pop(id(stream), None) is None:
+        """A request has ended, or its stream has and was cleaned up."""
+        self._waiting.give_back(stream)
+        answered = self._answered.pop(id(stream), None) is not None
+        was_open = self._open.give_back(stream)
+        if (answered or was_open) and not (self._streams or self._answered) and self._news is not None:
+            self._news.set()
+        if not was_open:
             return
         if self._watchdog is not None:
             self._watchdog.leave()
         self._detached.discard(id(stream))
-        for seat in self._seats.pop(id(stream), ()):
-            self._taken[seat] -= 1
-            if not self._taken[seat]:
-                del self._taken[seat]
-        if not self._streams and self._news is not None:
-            self._news.set()
         if is_gone(self._crowd, len(self._streams)):
             self._crowd = 0
             give_back_soon(stream.loop)
 
-    def _seated(self, terms: Admission, client: str) -> list[tuple[str, str | None]]:
-        seats = []
-        for cap in terms.caps:
-            if cap.per_client and not client:
-                continue
-            seat = cap.seat(client)
-            if self._taken[seat] >= cap.most:
-                raise cap.refusal(terms.retry_after)
-            seats.append(seat)
-        self._taken.update(seats)
-        return seats
+    def waits(self, stream: Stream) -> bool:
+        """Whether it counts already: as one that waits for its body, or as an open stream."""
+        return id(stream) in self._waiting.streams or id(stream) in self._streams
+
+    def begin_waiting(self, stream: Stream, terms: Admission = _ANYBODY, client: str = "") -> None:
+        """A request waits for its body; it counts for the same caps as a stream, but apart from streams.
+
+        Raises:
+            Overloaded: when as many wait as may.
+        """
+        self._waiting.take(stream, terms, client)
+
+    def end_waiting(self, stream: Stream) -> None:
+        """The body is there."""
+        self._waiting.give_back(stream)
 
     def _may_detach(self, stream: Stream) -> bool:
         if len(self._detached) >= self._most_detached:
@@ -221,14 +278,14 @@ class Ledger:
             listener()
 
     def _interrupt(self) -> None:
-        for stream in list(self._streams.values()):
+        for stream in (*self._streams.values(), *self._answered.values()):
             stream.interrupt(Reason.SHUTDOWN)
         for listener in self._enders:
             listener()
 
     async def _wait(self, moment: Callable[[], float], *, until_empty: bool) -> None:
         clock = asyncio.get_running_loop().time
-        while (self._streams or not until_empty) and clock() < moment():
+        while (self._streams or self._answered or not until_empty) and clock() < moment():
             if self._news is None or self._news.is_set():
                 self._news = asyncio.Event()
             until = moment()

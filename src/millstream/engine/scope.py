@@ -83,6 +83,11 @@ class Scope:
         """Whether the caller runs on the request's thread."""
         return self._lane is not None and self._lane.is_current()
 
+    def wake(self) -> None:
+        """Wake synchronous code that waits on the request's thread."""
+        if self._lane is not None:
+            self._lane.bell.put(None)
+
     def release_idle_lane(self) -> None:
         """Give the thread back before an asynchronous stream, when no unit of work is bound to it."""
         if self._lane is not None and not self.units:

@@ -13,18 +13,17 @@ import inspect
 import re
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 from millstream.dispatch.binding import bind
 from millstream.dispatch.match import Match, Mount
-from millstream.dispatch.survey import mounted
 from millstream.engine.handle import Handle
 from millstream.engine.scope import Scope
 from millstream.engine.source import source_of
 from millstream.engine.stream import Stream
 from millstream.engine.whole import deliver_whole
-from millstream.errors import HTTPError, Truncated
+from millstream.errors import HTTPError, Overloaded, Truncated
 from millstream.pipeline.asking import adopted, judged
 from millstream.pipeline.choosing import Chosen, chosen
 from millstream.pipeline.durable import Durability
@@ -39,11 +38,13 @@ from millstream.pipeline.recording import Recording
 from millstream.pipeline.resuming import is_plain, run_path
 from millstream.pipeline.runs import Runs
 from millstream.pipeline.sending import Sending
-from millstream.pipeline.waiting import wait_here
+from millstream.pipeline.waiting import BodyWait
+from millstream.protocol.events import Reason
 from millstream.protocol.lifecycle import Event, State
 from millstream.protocol.ports import Exchange
+from millstream.web.forms import FORMS
 from millstream.web.proxies import Binding
-from millstream.web.request import BODILESS, Request
+from millstream.web.request import Request
 from millstream.web.response import Response
 
 __all__ = ["House", "Visit"]
@@ -74,6 +75,8 @@ class Visit:
         "_scope",
         "_sending",
         "_stream",
+        "_waiting",
+        "_woken",
     )
 
     def __init__(self, house: House, exchange: Exchange, run: Recording | None = None) -> None:
@@ -84,10 +87,12 @@ class Visit:
         self._response = Response()
         self._stream = Stream(client=self._request.remote_addr, route=_printable(self._request.path_info))
         self._scope = Scope(house.lanes, self._stream)
-        self._request.wait = partial(wait_here, self._scope)
+        self._request.waiting = self._waiting = BodyWait(house, self._scope)
+        self._request.settings = house.settings
         self._sending: Sending | None = None
         self._decided: Chosen | None = None
         self._more = 0  # attempts that are left
+        self._woken: asyncio.Task[Any] | None = None  # by a cancellation of ours, which has to be taken back
 
     async def run(self) -> None:
         """Answer the request.
@@ -96,6 +101,8 @@ class Visit:
             Truncated: when a body had to be broken off, for the server to see.
         """
         proxies = Binding.bind(self._request, self._response, Handle(self._scope, self._house.ledger))
+        self._stream.on_interrupt = partial(self._wake, cast("asyncio.Task[Any]", asyncio.current_task()))
+        self._house.ledger.begin(self._stream)
         try:
             stage: Stage | None = self._answer()
             while stage is not None:
@@ -108,7 +115,7 @@ class Visit:
             if self._sending is not None:
                 self._sending.require_seen()
         except BaseException as raised:  # noqa: BLE001  a cancellation has to be rolled back like any failure
-            await self._failed(unless_ours(raised))
+            await self._failed(self._told(raised))
         finally:
             await self._close(proxies)
 
@@ -132,23 +139,33 @@ class Visit:
         if self._run is not None and self._run.match is not None:
             return self._run.match
         request, tree = self._request, self._house.tree
-        path, method = request.path_info, request.method
-        if method in BODILESS or mounted(tree, path, guarded=True) is not None:
-            params = request.query_fields()  # a body belongs to the application that is mounted there
-        else:
-            params = await self._params()
-        return tree.known(path, method, params) or await tree.find(path, method, params, self._scope.call)
-
-    async def _params(self) -> dict[str, Any]:
-        settings = self._house.settings
-        params = await self._request.read_params(
-            settings.max_body, stall=settings.stall_timeout, rate=settings.min_rate
+        path, method, params = request.path_info, request.method, request.query_fields()
+        body = self if request.brings_fields else None
+        return tree.known(path, method, params, body) or await tree.find(
+            path, method, params, self._scope.call, body
         )
-        return params.mixed()
+
+    # As a `Body`, whose fields dispatch may ask for
+
+    @property
+    def is_form(self) -> bool:
+        """See `Body`."""
+        return self._request.content_type in FORMS
+
+    async def fields(self, match: Match, /) -> Mapping[str, Any]:
+        """See `Body`: what refuses the request anyway does so before the body is read."""
+        plan = self._waiting.plan = self._house.planner.plan(match.action)
+        chosen(match, plan, self._request)
+        self._stream.route = match.action.label
+        if plan.settings.parse_body:
+            await self._request.read_params(plan.settings)
+        return self._request.params.mixed()
 
     async def _act(self, match: Match) -> Stage | None:
         self._stream.route = match.action.label
-        plan = self._house.planner.plan(match.action)
+        plan = self._waiting.plan = self._house.planner.plan(match.action)
+        if self._request.brings_fields and plan.settings.parse_body:
+            match = match.with_params(await self.fields(match))
         if (durable := plan.durable) is not None:
             if self._run is None:
                 reading = self._reading(chosen(match, plan, self._request), durable)
@@ -157,7 +174,7 @@ class Visit:
             else:
                 plan = plan.producing(durable)
         decided = chosen(match, plan, self._request)
-        self._request.limit_body(plan.settings.max_body, plan.settings.stall_timeout)
+        self._request.limit_body(plan.settings)
         self._scope.read_only = plan.settings.read_only or self._request.method == "HEAD"
         self._decided = decided
         self._more = plan.settings.attempts - 1
@@ -212,6 +229,7 @@ class Visit:
         self._more -= 1
         await self._scope.abort()
         self._house.ledger.leave(self._stream)
+        self._house.ledger.begin(self._stream)
         self._response.start_over()
         self._stream.start_over()
         self._sending = None
@@ -252,16 +270,27 @@ class Visit:
                 unused.aclose if isinstance(unused, Flow) and unused.is_async else unused.close
             )
 
+    def _wake(self, task: asyncio.Task[Any]) -> None:
+        """The process ends, and the stream has not begun to flow: wake whatever waits for its beginning."""
+        if self._stream.reason in _OF_A_SHUTDOWN and task is not asyncio.current_task():
+            self._woken = task
+            task.cancel()
+            self._scope.wake()
+
+    def _told(self, raised: BaseException) -> BaseException:
+        """What the client is told: of a cancellation that is ours, that the process ends."""
+        self._stream.on_interrupt = None
+        if self._woken is None or not isinstance(raised, asyncio.CancelledError):
+            return unless_ours(raised)
+        self._woken.uncancel()
+        return Overloaded("this process is about to end", retry_after=self._house.settings.retry_after)
+
     async def _failed(self, raised: BaseException) -> None:
         failure = Failure(raised, self._scope, self._exchange, self._sending)
         try:
             await failure.tell(self._house, self._request)
         except Truncated as truncated:
             await self._exchange.break_off(truncated)
-            raise
-        except asyncio.CancelledError:  # by a server that ends
-            if self._exchange.head_sent and not self._exchange.body_ended:
-                await self._exchange.break_off(Truncated(self._stream.route, str(self._stream.reason)))
             raise
 
     async def _options(self, match: Match) -> None:
@@ -291,7 +320,8 @@ class Visit:
         await self._scope.abort()
         self._stream.tell(Event.EXHAUSTED)
         self._stream.tell(Event.COMMITTED)
-        await mount.app(scope, self._exchange.receive, self._exchange.forward)
+        receive = self._request.replayed(self._exchange.receive)
+        await mount.app(scope, receive, self._exchange.forward)
         self._stream.tell(Event.END_SENT)
 
     async def _close(self, proxies: Binding) -> None:
@@ -301,6 +331,7 @@ class Visit:
             if not self._handed_over:
                 await self._request.close()  # uploaded files
         finally:
+            self._stream.on_interrupt = None
             self._house.ledger.leave(self._stream)
             proxies.release()
 
@@ -318,4 +349,7 @@ def _printable(path: str) -> str:
 
 
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./~-]*").fullmatch
+_OF_A_SHUTDOWN: Final = frozenset({Reason.SHUTDOWN, None})
+"""None: of a response that is another application's, and so has no reason of ours."""
+
 _REPEATABLE: Final = frozenset({State.WAITING, State.SETTLING})

@@ -34,6 +34,7 @@ from millstream.pipeline.offers import Offer
 from millstream.pipeline.told import Begun, Elsewhere, Logbook, Refused, Told
 from millstream.protocol.events import Reason
 from millstream.protocol.ports import Head
+from millstream.web.forms import MULTIPART
 from millstream.web.problems import Problem
 from millstream.web.request import Request
 
@@ -189,10 +190,12 @@ class Recording:
         return names.keyed(self._logbook.secret, tag, durable.key.of(args, kwargs))
 
     async def _body(self) -> bytes | None:
-        """What is to be remembered with the request."""
+        """What is to be remembered with the request; None of one that is not restarted."""
+        if self.request.content_type == MULTIPART:  # its files are not ours to keep
+            return None
         try:
             return await self.request.body()
-        except ControllerError:  # a form, whose files are not ours to keep: such a run is not restarted
+        except ControllerError:  # it was streamed
             return None
 
     def _begin(self, lease: Lease, stream: Stream, durable: Durability, *, marked: bool) -> None:

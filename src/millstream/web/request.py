@@ -3,24 +3,63 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import re
-from collections.abc import Iterable, Mapping
-from email.message import Message
-from typing import Any, Final, Self
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from email.message import Message as Fields
+from functools import partial
+from typing import Any, Final, Protocol, Self
 from urllib.parse import parse_qsl
 
-from python_multipart.exceptions import FormParserError
 from starlette._utils import get_route_path
-from starlette.datastructures import FormData, ImmutableMultiDict
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.datastructures import FormData, ImmutableMultiDict, UploadFile
 from starlette.requests import Request as StarletteRequest
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
+from millstream.config import Settings
 from millstream.errors import ControllerError, HTTPError
-from millstream.web.uploads import Lines, Upload, Wait, cannot_wait, too_long
+from millstream.web.forms import FORMS, MULTIPART, PARSERS, Limits
+from millstream.web.receiving import Kept, in_time, too_long
+from millstream.web.uploads import Lines, Upload, cannot_wait
+
+
+class Waiting(Protocol):
+    """How a request waits for its body."""
+
+    def wait(self, reading: Coroutine[Any, Any, bytes], /) -> bytes:
+        """Wait for a coroutine of the request's event loop, in code that runs on the request's thread."""
+        ...
+
+    async def offload(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """Run a function that may take a while: it parses a long body, or the disk keeps it waiting."""
+        ...
+
+    def begins(self, request: Request, /) -> None:
+        """The request will wait for its body; called again by each reader.
+
+        Raises:
+            HTTPError: 503 or 429, when too many do.
+        """
+        ...
+
+    def ends(self) -> None:
+        """All of the body is there."""
+        ...
+
+
+class _Alone:
+    """A request that no pipeline answers."""
+
+    wait = staticmethod(cannot_wait)
+
+    async def offload(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """See `Waiting`."""
+        return await asyncio.to_thread(function, *args)
+
+    def begins(self, request: Request, /) -> None:
+        """Nobody counts."""
+
+    def ends(self) -> None:
+        """As above."""
 
 
 class Params(ImmutableMultiDict[str, Any]):
@@ -38,13 +77,12 @@ class Params(ImmutableMultiDict[str, Any]):
 class Request(StarletteRequest):
     """What the client asked. Lives exactly as long as the stream that answers it."""
 
-    max_body: int | None = None
-    """The longest body the action takes; see `limit_body`."""
-    body_stall: float | None = None
-    """Seconds that the next piece of the body may keep the action waiting."""
-    wait: Wait = staticmethod(cannot_wait)
-    """How synchronous code waits for more of the body; the pipeline sets it."""
-    _arrived: int = 0
+    settings: Settings = Settings()
+    """What body is taken: the application's, until the action is known; see `limit_body`."""
+    waiting: Waiting = _Alone()
+    """How this request waits for its body; the pipeline sets it."""
+    _kept: Kept | None = None
+    _fields: Sequence[tuple[str, Any]] = ()  # of the body that is kept
     _params: Params | None = None
     _upload: Upload | None = None
 
@@ -96,7 +134,7 @@ class Request(StarletteRequest):
     @property
     def charset(self) -> str:
         """The charset of the body's text, as declared; UTF-8 when nothing is."""
-        fields = Message()
+        fields = Fields()
         fields["content-type"] = self.headers.get("content-type", "")
         return str(fields.get_param("charset", "utf-8"))
 
@@ -115,14 +153,13 @@ class Request(StarletteRequest):
             HTTPError: 413 when it is declared to be longer than allowed; from a read, 408 when no more of it
                 comes for `stall_timeout` seconds.
         """
+        if self._kept is not None:
+            return Upload(self._kept.again(), self.waiting.wait, most=None)
         if hasattr(self, "_body"):
-            return Upload(_once(self._body), self.wait, most=None)
-        if self._form is not None and self.content_type in _FORMS:
-            raise ControllerError("the body was read as a form: its fields and files are in request.params")
+            return Upload(_once(self._body), self.waiting.wait, most=None)
         if self._upload is None:
-            refuse_declared(self, self.max_body)
-            receive = _hurried(self, self._receive, self.body_stall, None)
-            self._upload = Upload(receive, self.wait, most=self.max_body)
+            refuse_declared(self, self.settings.max_body)
+            self._upload = Upload(self._receiving(), self.waiting.wait, most=self.settings.max_body)
         elif self._upload.ended:
             raise ControllerError(
                 "the body was streamed already: it comes only once, and nothing of it is kept"
@@ -143,53 +180,115 @@ class Request(StarletteRequest):
         query = self._query()
         return _mixed(query) if query else {}
 
-    async def read_params(
-        self, limit: int | None, *, stall: float | None = None, rate: float | None = None
-    ) -> Params:
-        """Read a form or a JSON object from the body and join it with the query.
+    @property
+    def brings_fields(self) -> bool:
+        """Whether the body is a form or JSON, and was not read yet."""
+        return self.method not in BODILESS and self._kept is None and self.content_type in PARSERS
 
-        Bodies of any other type are left unread, for the action to stream.
+    async def read_params(self, settings: Settings) -> Params:
+        """Receive a form or a JSON object, and join its fields with the query's.
+
+        The body is kept, so that it can still be read as it came. Bodies of any other type are left for the
+        action to stream.
 
         Args:
-            limit: the longest body in bytes.
-            stall: how many seconds the next piece may keep us waiting.
-            rate: how many bytes a second must have come, beyond that time.
+            settings: what body is taken.
 
         Raises:
             HTTPError: 400 when the body is not what its type says, 408 when it does not come, 413 when it is
-                too long.
+                too long, 415 when it is compressed.
         """
-        read = None if self.method in BODILESS else _READERS.get(self.content_type)
-        if read is None:
-            return self.params  # the query's, which are not kept beside it
-        refuse_declared(self, limit)
-        self._receive = _limited(self, _hurried(self, self._receive, stall, rate), limit)
-        self._params = Params([*self._query(), *await read(self)])
-        return self._params
+        self.settings = settings
+        if self.brings_fields:
+            await self._parse()
+            self._params = Params([*self._query(), *self._fields])
+        return self.params
 
-    def limit_body(self, longest: int | None, stall: float | None) -> None:
-        """Say what body the action takes, now that it is known; what is to be parsed was read before.
-
-        Args:
-            longest: its bytes.
-            stall: how many seconds its next piece may take to come.
+    def limit_body(self, settings: Settings) -> None:
+        """Say what body the action takes, now that it is known.
 
         Raises:
             HTTPError: 413 when what was read is longer.
         """
-        self.max_body, self.body_stall = longest, stall
-        if longest is not None and self._arrived > longest:
+        self.settings = settings
+        longest = _longest(settings, self.content_type) if self._kept is not None else None
+        if self._kept is not None and longest is not None and self._kept.size > longest:
             raise too_long(longest)
+
+    def replayed(self, receive: Receive) -> Receive:
+        """What another application receives of this request: all of its body, whoever has read it before."""
+        return receive if self._kept is None else self._kept.again(receive)
+
+    async def close(self) -> None:
+        """Give back the files of a form."""
+        for _, value in self._fields:
+            if isinstance(value, UploadFile):
+                value.file.close()
+        if self._kept is not None:
+            self._kept.close()
+
+    async def _parse(self) -> None:
+        """Receive a form or JSON, and keep both its bytes and its fields."""
+        settings, media_type = self.settings, self.content_type
+        if self.headers.get("content-encoding", "identity").lower() not in _PLAIN:
+            raise HTTPError(
+                415, "a compressed form or JSON is not taken", headers={"Accept-Encoding": "identity"}
+            )
+        longest = _longest(settings, media_type)
+        refuse_declared(self, longest)
+        kept = Kept(self.waiting.offload)
+        try:
+            await kept.take_all(self._unread(settings.min_rate), longest)
+            limits = Limits(settings.max_fields, settings.max_parsed_body)
+            work = partial(PARSERS[media_type], kept, self.headers["content-type"], limits)
+            parsed = work() if kept.size <= SHORT else await self.waiting.offload(work)
+        except BaseException:
+            kept.close()
+            raise
+        self._kept, self._fields = kept, parsed.fields
+        if parsed.document is not None:
+            self._json = parsed.document
+
+    def _unread(self, rate: float | None) -> Receive:
+        """The body, of which a hook of the author's may have read all before its fields are wanted."""
+        if hasattr(self, "_body"):
+            return _once(self._body)
+        if self._upload is not None:
+            raise ControllerError(
+                "the body was streamed before its fields were wanted: read it with request.body() instead, "
+                "or give the action parse_body=False"
+            )
+        return self._receiving(rate)
+
+    def _receiving(self, rate: float | None = None) -> Receive:
+        """What comes of the body; told to whoever counts the requests that wait for one."""
+        receive = in_time(self._receive, self.settings.stall_timeout, rate)
+        awaited = False
+
+        async def received() -> Message:
+            nonlocal awaited
+            if not awaited:
+                awaited = True
+                self.waiting.begins(self)
+            message = await receive()
+            if not message.get("more_body", False):
+                self.waiting.ends()
+            return message
+
+        return received
 
     def _query(self) -> list[tuple[str, str]]:
         """The query as it came; Starlette's `query_params` would be kept for as long as the stream."""
         query = self.scope["query_string"]
         return parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else []
 
-    async def _get_form(self, **limits: Any) -> FormData:
-        """Starlette's parser reads to an empty piece, which only Starlette's own stream gives."""
+    async def _get_form(self, **_limits: Any) -> FormData:
+        """As Starlette's, for a form that was read for its fields, and for one that was not."""
         if self._form is None:
-            self._form = await StarletteRequest(self.scope, self._receive).form(**limits)
+            is_form = self.content_type in FORMS
+            if is_form and self._kept is None:
+                await self._parse()
+            self._form = FormData(list(self._fields) if is_form else [])
         return self._form
 
 
@@ -198,34 +297,6 @@ def _mixed(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in items:
         fields.setdefault(key, []).append(value)
     return {key: values[0] if len(values) == 1 else values for key, values in fields.items()}
-
-
-async def _read_form(request: Request) -> list[tuple[str, Any]]:
-    try:
-        form = await request.form()
-    except HTTPException as refused:  # what Starlette makes of the next one inside an application of its own
-        raise HTTPError(refused.status_code, f"the form cannot be read: {refused.detail}") from refused
-    except MultiPartException as garbled:
-        raise HTTPError(400, f"the form cannot be read: {garbled.message}") from garbled
-    except (FormParserError, UnicodeError) as garbled:
-        raise HTTPError(400, "the form cannot be read: it is not what its type says") from garbled
-    return list(form.multi_items())
-
-
-async def _read_json(request: Request) -> list[tuple[str, Any]]:
-    body = await request.body()
-    if not body:
-        return []
-    try:
-        document = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as broken:
-        raise HTTPError(400, "the body is not valid JSON") from broken
-    return list(document.items()) if isinstance(document, Mapping) else []
-
-
-def _refuse_constant(name: str) -> float:
-    """NaN and the infinities: Python's `json` takes them, JSON does not know them (RFC 8259 §6)."""
-    raise ValueError(f"{name} is no JSON")
 
 
 def refuse_declared(request: Request, limit: int | None) -> None:
@@ -239,39 +310,10 @@ def refuse_declared(request: Request, limit: int | None) -> None:
         raise too_long(limit)
 
 
-def _limited(request: Request, receive: Receive, limit: int | None) -> Receive:
-    """Count what arrives: a chunked body does not declare its length."""
-
-    async def counted() -> Any:
-        message = await receive()
-        request._arrived += len(message.get("body", b""))  # noqa: SLF001  a function of the same class' making
-        if limit is not None and request._arrived > limit:  # noqa: SLF001  as above
-            raise too_long(limit)
-        return message
-
-    return counted
-
-
-def _hurried(request: Request, receive: Receive, stall: float | None, rate: float | None) -> Receive:
-    """Give up on a client that sends nothing, or a byte now and then to keep us busy."""
-    if stall is None:
-        return receive
-    begun = math.nan  # until the first read: this may be made on a thread, which has no loop
-
-    async def hurried() -> Any:
-        nonlocal begun
-        come_by = asyncio.get_running_loop().time()
-        if math.isnan(begun):
-            begun = come_by
-        if rate is not None:
-            come_by = begun + request._arrived / rate  # noqa: SLF001  as above
-        try:
-            async with asyncio.timeout_at(come_by + stall):
-                return await receive()
-        except TimeoutError:
-            raise HTTPError(408, "the rest of the request's body did not come in time") from None
-
-    return hurried
+def _longest(settings: Settings, media_type: str) -> int | None:
+    """The longest body of a type: files lie on the disk, anything else is parsed in memory."""
+    limits = (settings.max_body, None if media_type == MULTIPART else settings.max_parsed_body)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _once(body: bytes) -> Receive:
@@ -285,5 +327,7 @@ def _once(body: bytes) -> Receive:
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")  # whatever else it says, what arrives is counted
 BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
-_READERS: Final = {**dict.fromkeys(_FORMS, _read_form), "application/json": _read_json}
+_PLAIN: Final = frozenset({"", "identity"})
+
+SHORT: Final = 4 * 1024
+"""Bytes of a body that are parsed on the event loop: that is faster than to ask a thread for it."""

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from millstream.errors import ControllerError, HTTPError
+from millstream.web.receiving import charset_of, too_long
 
 LONGEST_LINE: Final = 1024 * 1024
 """Characters of a line; a longer one is no line but a way to fill our memory."""
@@ -99,11 +100,10 @@ class Lines:
         self._waiting: deque[str] = deque()
         self._rest = ""  # the beginning of a line
         self._ended = False
-        try:
-            "".encode(charset)  # some names are no charsets, but other things Python can do to bytes
-            self._charset = codecs.lookup(charset).name
-        except (LookupError, ValueError):
-            raise HTTPError(415, f"{charset!r} is no charset that is known here") from None
+        known = charset_of(charset)
+        if known is None:
+            raise HTTPError(415, f"{charset!r} is no charset that is known here")
+        self._charset = known
         with_mark = "utf-8-sig" if self._charset == "utf-8" else self._charset
         self._decoder = codecs.getincrementaldecoder(with_mark)()
 
@@ -158,8 +158,3 @@ def cannot_wait(reading: Coroutine[Any, Any, bytes]) -> bytes:
     """
     reading.close()
     raise ControllerError("this request has no thread that could wait for its body: write `async for`")
-
-
-def too_long(most: int) -> HTTPError:
-    """The error about a body that is longer than allowed."""
-    return HTTPError(413, f"the body is longer than the {most} bytes this application takes")
