@@ -24,6 +24,7 @@ from millstream.durable.hints import Hints
 from millstream.durable.leasing import Lease
 from millstream.durable.naming import Config, Create, Created, IncompleteFamily, States
 from millstream.durable.offsets import NOW, START, position_of
+from millstream.durable.outage import Outage
 from millstream.durable.pages import Page
 from millstream.durable.reads import PAGE, fork_position, page_of
 from millstream.durable.refusals import LogRefused, NoSuchStream, OffsetGone
@@ -47,6 +48,7 @@ class Log:
 
     Attributes:
         failures: what the engine's database raises when it cannot be had at the moment, or has no room.
+        outage: is told of each of those.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Log:
         self._token = token
         self._hints = Hints()
         self.failures = engine.failures
+        self.outage = Outage()
 
     async def open(self) -> None:
         """Make ready, before anything else.

@@ -102,6 +102,9 @@ class Upkeep:
         while True:
             try:
                 await self.go_round()
+                self._log.outage.look()
+            except self._log.failures as failed:
+                self._log.outage.note(failed)
             except Exception:
                 _logger.exception("the upkeep of the durable log failed and goes on")
             await asyncio.sleep(self._every)

@@ -6,7 +6,7 @@ not known before its end. Its bytes never change by their place, so its entity t
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import quote
@@ -15,12 +15,13 @@ from starlette.datastructures import MutableHeaders
 
 from millstream.durable.http.replies import STATUS
 from millstream.durable.offsets import START, position_of
+from millstream.durable.outage import AWAY
 from millstream.durable.refusals import LogRefused, OffsetGone
 from millstream.durable.runs.following import Following
 from millstream.durable.runs.marks import THE_END
 from millstream.durable.runs.names import etag_of, run_in
 from millstream.durable.state import State, offset_at
-from millstream.errors import HTTPError, Truncated
+from millstream.errors import HTTPError, Overloaded, Truncated
 from millstream.pipeline.resuming import PATH
 from millstream.protocol.events import Reason
 from millstream.protocol.ports import Head
@@ -35,16 +36,28 @@ class Content:
         following: stands at the place.
         request: what it answers.
         may_be_part: whether a `Range` counts.
+        again: what makes a client come again that is told nothing else; only an event stream has such words.
+        is_begun: tells whether the head has left.
 
     Attributes:
         is_part: whether a part is asked for that there may be; which, is known when the run has ended.
     """
 
-    def __init__(self, following: Following, request: Request, *, may_be_part: bool) -> None:
+    def __init__(
+        self,
+        following: Following,
+        request: Request,
+        *,
+        may_be_part: bool,
+        again: bytes,
+        is_begun: Callable[[], bool],
+    ) -> None:
         self._following = following
         self._request = request
         self._run = run_in(following.state.name)
         self._begin = following.place
+        self._again = again
+        self._is_begun = is_begun
         self._part: slice | None = None
         self.is_part = may_be_part and self._may_have_part(following.state)
 
@@ -53,19 +66,30 @@ class Content:
 
         Raises:
             HTTPError: when they are not to be had any more, or there is no such part.
-            Truncated: after everything that a run produced which failed.
+            Truncated: after everything that a run produced which failed; when its log cannot be had any more.
         """
         following = self._following
-        with as_http(), following:
-            if self.is_part:
-                await following.wait_closed()
-                self._part = self._part_of(following.state)
-            if self._part is not None:
-                following.place, following.end = self._part.start, self._part.stop
-            while data := await following.next():
-                yield data
-            if following.state.failed:
-                raise Truncated(f"the run {self._run}", str(Reason.FAILED))
+        try:
+            with as_http(), following:
+                if self.is_part:
+                    await following.wait_closed()
+                    self._part = self._part_of(following.state)
+                if self._part is not None:
+                    following.place, following.end = self._part.start, self._part.stop
+                while data := await following.next():
+                    yield data
+                if following.state.failed:
+                    raise self._truncated(str(Reason.FAILED))
+        except following.log.failures as away:
+            following.log.outage.note(away)
+            if not self._is_begun() and not self._again:
+                raise Overloaded(AWAY) from None
+            if not self._is_begun():
+                yield self._again
+            raise self._truncated(AWAY) from None
+
+    def _truncated(self, why: str) -> Truncated:
+        return Truncated(f"the run {self._run}", why)
 
     def facts(self) -> dict[str, str]:
         """The headers that describe it."""

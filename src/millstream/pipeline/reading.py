@@ -17,6 +17,8 @@ from starlette.datastructures import MutableHeaders
 
 from millstream.dispatch.binding import bind
 from millstream.dispatch.match import Match
+from millstream.durable.http.following import AGAIN
+from millstream.durable.outage import AWAY
 from millstream.durable.refusals import LogRefused, NoSuchStream, StreamGone
 from millstream.durable.runs.following import Following
 from millstream.durable.runs.names import run_in, stream_of, tag_in
@@ -24,7 +26,7 @@ from millstream.durable.state import State
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource
 from millstream.engine.whole import deliver_whole
-from millstream.errors import HTTPError
+from millstream.errors import HTTPError, Overloaded, Truncated
 from millstream.pipeline.choosing import Chosen
 from millstream.pipeline.content import PRIVATE, Content, as_http, place_in
 from millstream.pipeline.durable import Durability
@@ -32,8 +34,7 @@ from millstream.pipeline.heads import stream_head
 from millstream.pipeline.house import House
 from millstream.pipeline.offers import Offer
 from millstream.pipeline.plans import Owner
-from millstream.pipeline.recording import EVENTS
-from millstream.pipeline.resuming import Wanted, wanted_by
+from millstream.pipeline.resuming import EVENTS, Wanted, is_event_source, wanted_by
 from millstream.pipeline.runs import Opened, Runs
 from millstream.pipeline.sending import Sending
 from millstream.pipeline.stored import Stored
@@ -93,16 +94,18 @@ class Reading(Sending):
         Raises:
             HTTPError: when there is nothing to be read.
         """
-        opened = await self._runs.open()
-        wanted = await self._found(
-            opened, wanted_by(self._request, self._chosen.match.action.signature.named)
-        )
-        if self._request.method == "HEAD" and not wanted.run:
-            return False
-        await self._scope.abort()  # what dispatch has used: the run has a scope of its own
-        with as_http():
-            while not await self._attended(opened, wanted):
-                pass
+        wanted = wanted_by(self._request, self._chosen.match.action.signature.named)
+        try:
+            opened = await self._runs.open()
+            wanted = await self._found(opened, wanted)
+            if self._request.method == "HEAD" and not wanted.run:
+                return False
+            await self._scope.abort()  # what dispatch has used: the run has a scope of its own
+            with as_http():
+                while not await self._attended(opened, wanted):
+                    pass
+        except self._runs.failures as away:
+            await self._put_off(away)
         return True
 
     async def serve(self, run: str) -> None:
@@ -111,11 +114,38 @@ class Reading(Sending):
         Raises:
             HTTPError: when there is nothing to be read.
         """
-        opened = await self._runs.open()
         wanted = wanted_by(self._request, ())
-        with as_http():
-            state = await opened.log.describe(stream_of(run))
-            await self._read(opened, state, wanted if wanted.run == run else Wanted(run))
+        try:
+            opened = await self._runs.open()
+            with as_http():
+                state = await opened.log.describe(stream_of(run))
+                await self._read(opened, state, wanted if wanted.run == run else Wanted(run))
+        except self._runs.failures as away:
+            await self._put_off(away)
+
+    async def _put_off(self, away: Exception) -> None:
+        """Let the client come again: its log cannot be had at the moment.
+
+        To an `EventSource` any status but 200 is the last word (WHATWG HTML §9.2.3). One that comes back is
+        given a stream without events. What comes for the first time may be any program that accepts events,
+        for which an empty stream that ends well would be an answer: so that is broken off.
+
+        Raises:
+            Overloaded: 503.
+            Truncated: to break it off.
+        """
+        self._runs.outage.note(away)
+        if not self._is_events or not is_event_source(self._request):
+            raise Overloaded(AWAY) from away
+        await self._scope.abort()
+        described = self._described(self._chosen.offer.content_type)
+        head = stream_head(self._response, described, self._request.method)
+        if "last-event-id" in self._request.headers:
+            await deliver_whole(head, AGAIN, (), self._scope, self._exchange)
+            return
+        await self._exchange.send_head(head)
+        await self._exchange.send_body(AGAIN)
+        raise Truncated(self._route, AWAY) from None
 
     async def require_access(self, run: str) -> None:
         """Go on only if the client may read the run.
@@ -206,7 +236,13 @@ class Reading(Sending):
             await deliver_whole(head, b"", (), self._scope, self._exchange)
             return
         following = Following(opened.log, opened.feeds, state, place, partial(self._still, run))
-        content = Content(following, self._request, may_be_part=self._may_be_part(wanted))
+        content = Content(
+            following,
+            self._request,
+            may_be_part=self._may_be_part(wanted),
+            again=AGAIN if self._is_events and is_event_source(self._request) else b"",
+            is_begun=lambda: self._exchange.head_sent,
+        )
         if content.is_part:  # its head cannot leave before the run has ended
             plan = self._chosen.plan
             patient = plan.settings.for_action(first_item_timeout=math.inf)

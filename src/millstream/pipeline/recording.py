@@ -20,6 +20,7 @@ from millstream.dispatch.match import Match
 from millstream.durable.appending import Append
 from millstream.durable.leasing import Lease
 from millstream.durable.naming import Config
+from millstream.durable.outage import AWAY
 from millstream.durable.runs import names
 from millstream.durable.runs.marks import last
 from millstream.durable.runs.recorder import Recorder
@@ -27,10 +28,11 @@ from millstream.durable.runs.remembered import forget, remember
 from millstream.durable.runs.tending import Tending
 from millstream.durable.state import JSON, media_type
 from millstream.engine.stream import Stream
-from millstream.errors import ControllerError, HTTPError, Truncated
+from millstream.errors import ControllerError, HTTPError, Overloaded, Truncated
 from millstream.pipeline.choosing import Chosen
 from millstream.pipeline.durable import Durability
 from millstream.pipeline.offers import Offer
+from millstream.pipeline.resuming import EVENTS
 from millstream.pipeline.told import Begun, Elsewhere, Logbook, Refused, Told
 from millstream.protocol.events import Reason
 from millstream.protocol.ports import Head
@@ -131,8 +133,8 @@ class Recording:
         """Become the run's one producer; False when there is one, and only reading to be done.
 
         Raises:
-            HTTPError: 413, when a request that is to be remembered is too long for it.
-            Exception: whatever the database raised.
+            HTTPError: 413, when a request that is to be remembered is too long for it; 503, when the log
+                cannot be had.
         """
         durable = decided.plan.durable
         assert durable is not None  # noqa: S101  nobody else is given a recording
@@ -148,7 +150,11 @@ class Recording:
         will = decided.offer.encoder(decided.match.action.label).failed(_DIED.members)
         self._will = last(run, will) if is_events else will
         if lease is None:
-            lease = await self._leased(run, durable, decided.offer)
+            try:
+                lease = await self._leased(run, durable, decided.offer)
+            except self._logbook.log.failures as away:
+                self._tell_error(away)
+                raise Overloaded(AWAY) from away
         if lease is None:
             self._tell(Elsewhere(run))
             return False
@@ -327,6 +333,5 @@ def _stored(content_type: str) -> str:
     return "application/vnd.millstream.json" if media_type(content_type) == JSON else content_type
 
 
-EVENTS: Final = "text/event-stream"
 _OK: Final = 200
 _DIED: Final = Problem(HTTPError(500, "the process that produced this has died"))

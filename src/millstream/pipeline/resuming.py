@@ -55,6 +55,13 @@ def is_plain(request: Request) -> bool:
     return request.method in _READING and not (_PROTOCOL & request.query_params.keys())
 
 
+def is_event_source(request: Request) -> bool:
+    """Whether a page's `EventSource` may ask, to which any other status than 200 is the last word."""
+    headers = request.headers
+    return request.method == "GET" and ("last-event-id" in headers or EVENTS in headers.get("accept", ""))
+
+
+EVENTS: Final = "text/event-stream"
 PATH: Final = "/_streams"
 """Where each run has its URL: no controller can stand there, because its name would be private."""
 

@@ -72,6 +72,8 @@ class Runs:
         planner: knows whose each run is.
 
     Attributes:
+        failures: why the log cannot be had at the moment, or not be opened.
+        outage: is told of each of those.
         answer: lets the hallway answer a request into a recording; set when there is a hallway.
         ends: whether the process is about to end; as above.
 
@@ -83,8 +85,9 @@ class Runs:
     ends: Callable[[], bool]
 
     def __init__(self, url: str, settings: Settings, planner: Planner) -> None:
-        open_log(url)  # a wrong one is found at once
-        self._url = url
+        self._log = open_log(url)  # a wrong one is found at once
+        self.failures: tuple[type[Exception], ...] = (ConfigurationError, *self._log.failures)
+        self.outage = self._log.outage
         self._settings = settings
         self._planner = planner
         self._opened: Opened | None = None
@@ -143,7 +146,7 @@ class Runs:
         return received
 
     async def _open(self) -> Opened:
-        log, lease = open_log(self._url), self._settings.durable_lease
+        log, lease = self._log, self._settings.durable_lease
         streams = _Streams(log, authorize=lambda _request, _name, act: act in _ALLOWED, upkeep=False)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(streams.opened())

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -40,6 +39,7 @@ from millstream.durable.http.serving import ReadingSettings, Service
 from millstream.durable.log import Log
 from millstream.durable.naming import Config, Created
 from millstream.durable.offsets import NOW
+from millstream.durable.outage import AWAY
 from millstream.durable.refusals import LeaseLost, LogRefused
 from millstream.durable.runs.names import is_internal
 from millstream.durable.state import State
@@ -52,7 +52,6 @@ Authorize = Callable[[Request, str, str], Awaitable[bool] | bool]
 from the next one on; raise an `HTTPError` to answer something else than 403."""
 
 MIB: Final = 1024 * 1024
-_logger: Final = logging.getLogger("millstream.durable")
 
 
 class DurableStreams:
@@ -191,9 +190,8 @@ class DurableStreams:
         except (LogRefused, HTTPError) as error:
             await self._refuse(asked, error, send)
         except self._log.failures as failed:  # never after a head: who follows is told in other ways
-            why = str(failed).partition("\n")[0]
-            _logger.error("%s of the stream %r failed: %s", asked.method, asked.name, why)  # noqa: TRY400  no mistake of ours
-            await self._refuse(asked, Overloaded("the log cannot be had at the moment, or is full"), send)
+            self._log.outage.note(failed)
+            await self._refuse(asked, Overloaded(AWAY), send)
 
     async def _refuse(self, asked: Asked, error: LogRefused | HTTPError, send: Send) -> None:
         status, headers, body = refusal(error)

@@ -118,8 +118,7 @@ class Feed:
         try:
             return await self._next()
         except self._log.failures as failed:
-            why = str(failed).partition("\n")[0]
-            _logger.warning("the feed of the stream %r waits for its log: %s", self.name, why)
+            self._log.outage.note(failed)
             await asyncio.sleep(RETRY)
             self._tell()
             return bool(self._ears)

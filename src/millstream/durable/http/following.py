@@ -31,10 +31,12 @@ async def follow(service: Service, read: Read, receive: Receive, send: Send) -> 
     """
     try:
         await _follow(service, read, receive, send)
-    except service.passing:  # never after a head
+    except service.passing as passing:  # never after a head
         if b"last-event-id" not in read.asked.headers:
             raise
         # To an EventSource that comes back any other status would be the last word (WHATWG HTML §9.2.3).
+        if isinstance(passing, service.log.failures):
+            service.log.outage.note(passing)
         await send({"type": "http.response.start", "status": 200, "headers": [*service.common, *_HEAD]})
         await send({"type": "http.response.body", "body": AGAIN})
 
@@ -112,8 +114,9 @@ def _head(service: Service, state: State) -> Sequence[tuple[bytes, bytes]]:
     return [*service.common, *_HEAD, *(() if encoded else ((b"stream-sse-data-encoding", b"base64"),))]
 
 
-AGAIN: Final = b"retry: 3000\n\n"
-"""Come back in so many milliseconds."""
+AGAIN: Final = b"retry: 3000\n"
+"""Come back in so many milliseconds. The line counts by itself (WHATWG HTML §9.2.6); an empty one behind it
+would be an event without data to clients that are less strict than a browser."""
 
 _HEAD: Final = (
     (b"content-type", b"text/event-stream"),

@@ -33,17 +33,18 @@ class Following:
         check: awaited now and then; raises when the reader may not go on.
 
     Attributes:
+        log: as given.
         state: as it was last seen.
         place: how far the reader is.
         end: how far it wants to go; to the run's end, if None.
     """
 
-    __slots__ = ("_check", "_checked", "_ear", "_feed", "_feeds", "_log", "_stack", "end", "place", "state")
+    __slots__ = ("_check", "_checked", "_ear", "_feed", "_feeds", "_stack", "end", "log", "place", "state")
 
     def __init__(
         self, log: Log, feeds: Feeds, state: State, place: int, check: Callable[[], Awaitable[None]]
     ) -> None:
-        self._log = log
+        self.log = log
         self._feeds = feeds
         self._check = check
         self._checked = asyncio.get_running_loop().time()
@@ -90,11 +91,11 @@ class Following:
         """
         incarnation = self.state.incarnation
         while not self.state.closed:
-            await self._log.wait_until(
+            await self.log.wait_until(
                 self.state.name, lambda now: now.closed or now.incarnation != incarnation, RECHECK
             )
             offset = offset_at(self.place, incarnation)
-            self.state = (await self._log.read(self.state.name, offset, most=1)).state
+            self.state = (await self.log.read(self.state.name, offset, most=1)).state
             await self._ask()
 
     async def _news(self) -> bytes:
@@ -118,7 +119,7 @@ class Following:
 
     async def _read(self, most: int) -> bytes:
         offset = offset_at(self.place, self.state.incarnation)
-        page = await self._log.read(self.state.name, offset, most=min(most, KEPT))
+        page = await self.log.read(self.state.name, offset, most=min(most, KEPT))
         self.state, self.place = page.state, page.end
         return b"".join(page.messages)
 

@@ -8,7 +8,6 @@ waits. An append whose outcome is unknown is repeated under the same claim, whic
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,8 +34,6 @@ LINGER: Final = 0.05
 
 RETRY: Final = 0.2
 """Seconds until an append is repeated that the database did not answer."""
-
-_logger: Final = logging.getLogger("millstream.durable")
 
 
 @unique
@@ -220,7 +217,7 @@ class Recorder:
             except Exception as failed:
                 if clock() >= deadline:
                     raise
-                _logger.warning("an append to the run %s is repeated: %r", run_in(self._lease.name), failed)
+                self._log.outage.note(failed)
                 await asyncio.sleep(RETRY)
 
     async def _trim(self, state: State, keep: int) -> None:

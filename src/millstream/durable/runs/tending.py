@@ -61,7 +61,7 @@ class Tending:
                 self._on_lost()
                 return
             except Exception as failed:  # noqa: BLE001  whatever a database raises, it may be back soon
-                _logger.warning("no sign of life of the run %s: %r", run_in(self._lease.name), failed)
+                self._log.outage.note(failed)
                 if clock() - beaten >= seconds:
                     self._on_lost()
                     return
