@@ -21,6 +21,7 @@ from millstream.errors import (
     Overloaded,
     StreamInterrupted,
     Truncated,
+    UnreadableValue,
     WrongItem,
     WrongLength,
     WrongResult,
@@ -64,6 +65,8 @@ def test_only_an_interruption_is_no_error_of_ours() -> None:
     [
         (WrongItem, TypeError),
         (WrongResult, TypeError),
+        (UnreadableValue, ValueError),
+        (UnreadableValue, LookupError),
         (OutsideRequest, RuntimeError),
         (StreamInterrupted, GeneratorExit),
     ],
@@ -107,6 +110,14 @@ def test_whoever_knows_python_catches_it_as_what_it_is(cls: type, builtin: type)
         (
             HeadAlreadySent("the status"),
             "the status cannot be changed: the head of this response was sent with its first item",
+        ),
+        (
+            UnreadableValue(column="due", value="", why="a reason", row=8500),
+            "the column 'due' of row 8,500 holds '', which is no value of its type: a reason",
+        ),
+        (
+            UnreadableValue(column="due", value="", why="no date"),
+            "the column 'due' holds '', which is no value of its type: no date",
         ),
         (HTTPError(404), "404 Not Found"),
         (HTTPError(404, "no such order"), "404 Not Found: no such order"),

@@ -9,6 +9,7 @@ A class names who erred, so that whoever catches it knows whom to tell::
     │   ├── WrongResult             … a return value that is no response (also a TypeError)
     │   ├── WrongLength             … a body that is longer or shorter than its head declares
     │   └── HeadAlreadySent         … status, headers or cookies changed after they left
+    ├── UnreadableValue             whoever filled a database: a stored value is none of its column's type
     ├── HTTPError                   the client, or the author's `abort`: a status that is not a success
     │   ├── Overloaded              … a cap is reached; comes with Retry-After
     │   │   └── ThreadGivenUp       … the process ends, and nobody waits any longer for a thread that blocks
@@ -24,6 +25,7 @@ Data is stored on the exception; the text is built when somebody reads it.
 
 from __future__ import annotations
 
+import reprlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -59,10 +61,33 @@ class WrongItem(ControllerError, TypeError):
         self.item_type = type(item)
         self.expected = expected
         self.row = row
+        self.before = b""
+        """What became of the rows before this one, where a codec was given several at once, …"""
+        self.rows_before = 0
+        """… and how many they are."""
 
     def __str__(self) -> str:
         found = f"{self.item_type.__module__}.{self.item_type.__qualname__}".removeprefix("builtins.")
         return f"{self.action} yielded {found}, but its codec {self.codec!r} takes {self.expected}"
+
+
+class UnreadableValue(MillstreamError, ValueError, LookupError):
+    """A value of a database cannot be converted to what the type of its column says.
+
+    It is a `ValueError` and a `LookupError`, as those are that the types of SQLAlchemy raise. `row` is the
+    number of the row in its query, counted from 1, where it is known.
+    """
+
+    def __init__(self, *, column: str, value: object, why: object, row: int | None = None) -> None:
+        super().__init__(column, value)
+        self.column = column
+        self.value = value
+        self.why = why
+        self.row = row
+
+    def __str__(self) -> str:
+        where = f"the column {self.column!r}" + ("" if self.row is None else f" of row {self.row:,}")
+        return f"{where} holds {reprlib.repr(self.value)}, which is no value of its type: {self.why}"
 
 
 class WrongResult(ControllerError, TypeError):

@@ -6,13 +6,18 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+import pytest
 
 from millstream.codecs.arrow import Arrow
+from millstream.codecs.base import Codec
 from millstream.codecs.csv import Csv
 from millstream.codecs.json import Json
 from millstream.codecs.ndjson import Ndjson
+from millstream.codecs.sse import Sse
+from millstream.codecs.xml import Xml
 from millstream.engine.batches import Batches, batches_of
 from millstream.engine.source import source_of
+from millstream.errors import WrongItem
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import Dialect, JsonLines, RecordBatches, Written
 
@@ -114,6 +119,27 @@ def test_record_batches_go_to_the_encoder_that_takes_them_and_rows_may_follow() 
 
 def test_a_source_that_cannot_write_what_is_wanted_gives_rows() -> None:
     assert bodies(Writing(), Csv(action="a", charset="utf-8", fields=["x"]))[1] == b"x\r\n1\r\n2\r\n3\r\n"
+
+
+@pytest.mark.parametrize("make", [Csv, Json, Ndjson, Xml, Sse])
+def test_rows_before_one_that_cannot_be_written_leave_first_and_are_counted(make: type[Codec]) -> None:
+    class Mixed(Rows):
+        def batches(self) -> Generator[Sequence[Sequence[Any]], None, None]:
+            self.columns = (Column("x"), Column("y"))
+            yield [(1, 2), (3, 4)]
+            yield [(5, 6), (7, 8), (9, object()), (10, 11)]
+
+    encoder = make(action="a", charset="utf-8")
+    found = source_of(Mixed())
+    assert found is not None
+    batches = batches_of(found, encoder)
+    assert batches is not None
+    pieces = [batches.encode(next(batches.source.iterator)) for _ in range(2)]
+    with pytest.raises(WrongItem):
+        next(batches.source.iterator)
+    alone = make(action="a", charset="utf-8")
+    assert b"".join(pieces) == b"".join([alone.item({"x": x, "y": x + 1}) for x in (1, 3, 5, 7)])
+    assert len(pieces) + batches.more == 4
 
 
 def test_an_encoder_that_takes_rows_alone_is_given_rows() -> None:

@@ -102,10 +102,22 @@ class Codec(ABC):
         """Make the function that encodes batches of rows; a format that can do better than row by row does.
 
         Raises:
-            WrongItem: when two columns have one name.
+            WrongItem: when two columns have one name; from what is returned, for a row that cannot be
+                carried, and it holds what became of the rows before.
         """
         names = self.distinct_names(columns)
-        return lambda batch: b"".join([self.item(dict(zip(names, row, strict=True))) for row in batch])
+
+        def encode(batch: Sequence[Sequence[Any]]) -> bytes:
+            pieces: list[bytes] = []
+            try:
+                for row in batch:
+                    pieces.append(self.item(dict(zip(names, row, strict=True))))  # noqa: PERF401  those before an error count
+            except WrongItem as wrong:
+                wrong.before, wrong.rows_before = b"".join(pieces), len(pieces)
+                raise
+            return b"".join(pieces)
+
+        return encode
 
     def dialect(self, columns: tuple[Column, ...], /) -> Dialect | None:  # noqa: ARG002  most formats have none
         """In which dialect a source may write rows by itself; then `framed` takes them instead of `rows`.

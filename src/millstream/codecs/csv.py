@@ -23,7 +23,7 @@ from millstream.codecs.columns import LINE_END, csv_cell, csv_cells, lines_of_ba
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.rows import Readers, checked_fields
 from millstream.codecs.values import AS_IT_IS, Cell
-from millstream.errors import ConfigurationError
+from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import CsvDialect
 
@@ -132,7 +132,11 @@ class Csv(Codec):
             try:
                 data = self._encode(lines(batch)) if batch else b""
             except UNWRITABLE:
-                data = one_by_one(batch)  # one of them cannot be written: this finds which
+                try:
+                    data = one_by_one(batch)  # one of them cannot be written: this finds which
+                except WrongItem as wrong:
+                    wrong.before = opening + wrong.before
+                    raise
             data, opening = opening + data, b""
             return data
 

@@ -59,7 +59,7 @@ class Database:
         if isinstance(url, Engine):
             self.url, self.engine = url.url, url
             watch_engine(url)
-            engines.teach_driver(url)
+            engines.read_all_values(url)
         else:
             self.url = engines.parsed(url)
             self.engine = engines.sync_engine(self.url, dict(engine_options))

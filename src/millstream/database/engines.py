@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError, InvalidRequestErro
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from millstream.database.lease import watch_engine
+from millstream.database.naming import name_columns
 from millstream.errors import ConfigurationError
 
 BUSY_SECONDS: Final = 5.0
@@ -130,8 +131,9 @@ async def _connect_aiosqlite(*arguments: Any, **options: Any) -> Any:
         raise
 
 
-def teach_driver(engine: Engine) -> None:
-    """Let the connections that an engine opens from now on read every value of the database."""
+def read_all_values(engine: Engine) -> None:
+    """Let an engine read what PostgreSQL alone has, and name a stored value that no type can convert."""
+    name_columns(engine)
     if engine.dialect.driver in _TAUGHT:
         event.listen(engine, "connect", _teach)
 
@@ -142,7 +144,7 @@ def _teach(_driver: Any, record: Any) -> None:
 
 def _furnish(engine: Engine) -> None:
     watch_engine(engine)
-    teach_driver(engine)
+    read_all_values(engine)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
     else:

@@ -18,7 +18,7 @@ from sqlalchemy.sql.base import Executable
 
 from millstream.database.columns import columns_of
 from millstream.database.exports import exportable
-from millstream.database.fetching import Fetch, Rows, fetching
+from millstream.database.fetching import Fetch, Rows, fetching, kept
 from millstream.database.translating import translated
 from millstream.database.weaving import Unusual, Weaver, weaver
 from millstream.errors import ControllerError
@@ -125,9 +125,12 @@ class RowSource:
             self._size = max(1, min(most, self._size * GROWTH))
 
     def _read(self) -> Generator[Sequence[Row[Any]], None, None]:
-        with self._connected() as connection, self._executed(connection) as result:
+        with (
+            self._connected() as connection,
+            self._executed(connection, max_row_buffer=_BLIND if self._grows else self._size) as result,
+        ):
             self.columns = columns_of(self._statement, result)
-            yield from self._fetched(result.fetchmany)
+            yield from self._fetched(kept(iter(result)))
 
     def _written(self, dialect_of: DialectOf) -> Generator[Rows | Written, None, None]:
         with self._connected() as connection:
@@ -188,8 +191,10 @@ class RowSource:
         with self._connect() as connection:
             yield connection
 
-    def _executed(self, connection: Connection) -> CursorResult[Any]:
-        result: CursorResult[Any] = connection.execute(self._statement, self._parameters)
+    def _executed(self, connection: Connection, **options: int) -> CursorResult[Any]:
+        result: CursorResult[Any] = connection.execute(
+            self._statement, self._parameters, execution_options=options
+        )
         return result
 
     def _fetched(self, fetch: Callable[[int], _Batch]) -> Generator[_Batch, None, None]:

@@ -22,6 +22,7 @@ from sqlalchemy.types import TypeEngine
 
 from millstream.database.columns import converters_of, digits_of, scale_of, types_of
 from millstream.database.fetching import Rows, transposed
+from millstream.database.naming import UNREADABLE
 from millstream.protocol.dialects import Cells, CsvDialect, Dialect, JsonLines, Transposed, Written
 
 Frame = Callable[[str, int, Sequence[Sequence[str]]], bytes | None]
@@ -139,7 +140,10 @@ class Weaver:
         return self._cells(self._converted(at, column)) if written is None else written
 
     def _converted(self, at: int, column: Sequence[Any]) -> Sequence[Any]:
-        return self._converters[at](column) if at in self._converters else column
+        try:
+            return self._converters[at](column) if at in self._converters else column
+        except UNREADABLE as error:
+            raise Unusual from error  # the plain way comes upon it, too, and can say where it is
 
     def _read(self, block: str, own: dict[int, Sequence[Any]]) -> Transposed:
         rows = msgspec.json.decode(f"[{block.replace(_LINE, ',')}]")

@@ -7,9 +7,11 @@ drive is a piece of the body, on its way from the database to the socket. Next b
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import Any
 
 from millstream.engine.source import Source, SyncSource
+from millstream.errors import WrongItem
 from millstream.protocol.dialects import Written
 from millstream.protocol.ports import (
     Encoder,
@@ -25,7 +27,7 @@ Batch = Sequence[Sequence[Any]] | Written
 class Batches:
     """One source of batches with its codec: an item of its drive is a batch."""
 
-    __slots__ = ("_encode", "_encoder", "_frame", "_held", "_rows", "more", "source")
+    __slots__ = ("_encode", "_encoder", "_frame", "_held", "_rows", "_wrong", "more", "source")
 
     def __init__(self, rows: RowBatches, encoder: EncodesRows) -> None:
         self._rows = rows
@@ -33,6 +35,7 @@ class Batches:
         self._encode: Callable[[Sequence[Sequence[Any]]], bytes] | None = None
         self._frame: Callable[[Any], bytes] | None = None
         self.source = SyncSource(self._pulled(), rows)
+        self._wrong: WrongItem | None = None  # what is to be raised once the rows before it have left
         self._held = 0  # rows since something came of them: some formats write many batches at once
         self.more = 0  # how many more rows than batches there were
 
@@ -43,7 +46,7 @@ class Batches:
         else:
             if self._encode is None:  # the first one: now the columns are known
                 self._encode = self._encoder.rows(self._rows.columns)
-            chunk, rows = self._encode(batch), len(batch)
+            chunk, rows = self._encoded(batch)
         self._held += rows
         self._rows.took(self._held, len(chunk))
         if chunk:
@@ -51,7 +54,25 @@ class Batches:
         self.more += rows - 1
         return chunk
 
+    def _encoded(self, batch: Sequence[Sequence[Any]]) -> tuple[bytes, int]:
+        """What becomes of a batch, and of how many of its rows; an error about a later one comes next."""
+        assert self._encode is not None  # noqa: S101  as `encode` has seen
+        try:
+            return self._encode(batch), len(batch)
+        except WrongItem as wrong:
+            if not wrong.rows_before:
+                raise
+            self._wrong = wrong
+            return wrong.before, wrong.rows_before
+
     def _pulled(self) -> Generator[Batch, None, None]:
+        with closing(self._batches()) as batches:
+            for batch in batches:
+                yield batch
+                if self._wrong is not None:
+                    raise self._wrong
+
+    def _batches(self) -> Generator[Batch, None, None]:
         rows, encoder = self._rows, self._encoder
         if not isinstance(rows, WritesRows):
             return rows.batches()

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from millstream.engine.scope import Scope
-from millstream.errors import HTTPError, Truncated, WrongItem
+from millstream.errors import HTTPError, Truncated, UnreadableValue, WrongItem
 from millstream.pipeline.asking import judged
 from millstream.pipeline.heads import problem_head
 from millstream.pipeline.house import House
@@ -92,9 +92,9 @@ class Failure:
     def _where(self) -> dict[str, Any]:
         """Which row it was, for whoever has all those before it; what is wrong with it stays in the log."""
         raised, stream, sending = self.raised, self.scope.stream, self.sending
-        if not isinstance(raised, WrongItem) or sending is None or stream.interrupted:
+        if not isinstance(raised, WrongItem | UnreadableValue) or sending is None or stream.interrupted:
             return {}
-        if raised.row is not None:  # the codec has counted: of some formats more rows are held than have left
+        if raised.row is not None:  # counted where they were read or packed: some are held and have not left
             return {"row": raised.row}
         return {"row": stream.items + 1} if sending.counts_rows else {}
 
