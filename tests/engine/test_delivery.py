@@ -551,6 +551,20 @@ async def test_a_long_silence_is_broken_outside_the_producer() -> None:
 
 
 @instantly
+async def test_an_item_may_come_in_the_very_turn_in_which_a_sign_of_life_is_written() -> None:
+    comes = asyncio.Event()
+    late = steps("async", "a", comes.wait, "b")
+    async with living(late, encoder=Ndjson(action="", charset="utf-8"), keep_alive=15.0) as life:
+        await life.started()
+        life.wire.stall()
+        await life.wire.busy.wait()
+        life.wire.resume()
+        comes.set()
+        await life.over()
+        assert life.wire.writes == [b'"a"\n', b"\n", b"true\n", b'"b"\n']
+
+
+@instantly
 async def test_a_sign_of_life_passes_the_transforms() -> None:
     late = steps("async", "a", lambda: asyncio.sleep(20))
     encoder = Ndjson(action="", charset="utf-8")

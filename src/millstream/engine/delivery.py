@@ -235,7 +235,8 @@ class Delivery:
             raise
 
     async def _side_written(self) -> None:
-        while self._side is not None:
+        # A task that is done may not have said so yet: to await it would leave no turn in which it could.
+        while self._side is not None and not self._side.done():
             await self._side
 
     def _make_head(self, body: Body) -> None:
