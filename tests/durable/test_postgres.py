@@ -10,7 +10,8 @@ import pytest
 from millstream.durable.appending import Append
 from millstream.durable.log import Log
 from millstream.durable.naming import Config
-from millstream.durable.postgres import PostgresEngine
+from millstream.durable.postgres import PostgresEngine, _lock
+from millstream.durable.state import Change, Record, State
 from millstream.errors import ConfigurationError
 from millstream.testing import check_log
 from millstream.testing.postgres import PostgresServer, postgres
@@ -94,3 +95,49 @@ def _end_other_connections(server: PostgresServer) -> None:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'millstream'"
         )
+
+
+async def test_a_change_that_cannot_be_stored_fails_alone(server: PostgresServer) -> None:
+    async with Log(PostgresEngine(server.url)) as log:
+        await log.create("a", TEXT)
+        wrong = State("wrong", "\0" * 16, "text/plain")  # no text of PostgreSQL's has such a character
+        impossible = log._engine.change(
+            ["wrong"], None, lambda *_: Change(states=(wrong,), records=[Record(1, b"x")])
+        )
+        beside = [log.append("a", Append(records=[b"x"])) for _ in range(5)]
+        told = await asyncio.gather(*beside[:2], impossible, *beside[2:], return_exceptions=True)
+        assert [type(each) for each in told if isinstance(each, Exception)] == [psycopg.DataError]
+        assert (await log.describe("a")).tail == 5
+        assert await log._engine.look("wrong") is None
+
+
+async def test_a_process_that_stands_still_in_a_transaction_stops_no_other(server: PostgresServer) -> None:
+    async with Log(PostgresEngine(server.url)) as log:
+        await log.create("a", TEXT)
+        frozen = await PostgresEngine(server.url)._connect()
+        await frozen.execute("SET idle_in_transaction_session_timeout = '100ms'")  # instead of ten seconds
+        await frozen.execute("BEGIN")
+        await frozen.execute("SELECT pg_advisory_xact_lock(%s)", (_lock("a"),))
+        async with asyncio.timeout(PATIENCE):
+            await log.append("a", Append(records=[b"x"]))
+        await frozen.close()
+
+
+async def test_a_connection_ends_a_transaction_that_stands_still(server: PostgresServer) -> None:
+    async with await PostgresEngine(server.url)._connect() as connection:
+        for setting, value in (("idle_in_transaction_session_timeout", "10s"), ("synchronous_commit", "on")):
+            assert await (await connection.execute(f"SHOW {setting}")).fetchone() == (value,)
+
+
+async def test_a_server_that_stands_still_is_told_as_one_that_is_not_there(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millstream.durable.postgres.ANSWER", 0.3)
+    async with Log(PostgresEngine(server.url)) as log:
+        await log.create("a", TEXT)
+        with psycopg.connect(server.url) as blocking:
+            blocking.execute("LOCK TABLE millstream_streams IN ACCESS EXCLUSIVE MODE")
+            for asked in (log.append("a", Append(records=[b"x"])), log.describe("a")):
+                with pytest.raises(psycopg.OperationalError, match=r"did not answer within 0\.3 s"):
+                    await asyncio.wait_for(asked, PATIENCE)
+        assert (await log.describe("a")).tail == 0

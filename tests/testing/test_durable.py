@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from millstream.durable.engine import Awake, Decide
-from millstream.durable.memory import MemoryEngine
+from millstream.durable.memory import Memory, MemoryEngine
 from millstream.durable.state import Change, Record, State
-from millstream.testing import check_log
+from millstream.testing import check_log, log_nodes
 
 
 class Forgetful(MemoryEngine):
@@ -57,6 +57,14 @@ class Idle(MemoryEngine):
         return ()
 
 
+class Selfish(MemoryEngine):
+    """Does not know of the producers that another engine has put."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory)
+        self._producers = Memory().producers
+
+
 def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("log_crowds", "log_streams"):
         monkeypatch.setattr(f"millstream.testing.{module}.PATIENCE", 0.2)
@@ -85,3 +93,9 @@ async def test_an_engine_that_keeps_nothing_must_not_say_it_does() -> None:
 async def test_engines_that_share_nothing_must_not_say_they_do() -> None:
     with pytest.raises(AssertionError, match="another process sees every change"):
         await check_log(MemoryEngine, keeps=False)
+
+
+async def test_engines_that_do_not_fence_each_others_producers_off_do_not_pass() -> None:
+    memory = Memory()
+    with pytest.raises(AssertionError, match="dead producer"):
+        await log_nodes.a_killed_producer_is_ended_by_a_process_that_never_saw_it(lambda: Selfish(memory))

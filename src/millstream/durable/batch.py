@@ -49,6 +49,16 @@ class Batch:
     Args:
         state: what is stored under a name.
         producer: what is stored at a place.
+
+    Attributes:
+        states: by name, as they are after these changes; of every name that was asked for.
+        producers: by place, as they are after these changes.
+        consulted: the places whose stored producer a decision rests on. A change that raises an epoch puts a
+            producer without asking for the one before.
+        stages: what is to be stored, in order.
+        changed: the names whose states differ now.
+        count: how many records are to be stored.
+        size: how many bytes these have.
     """
 
     def __init__(
@@ -56,10 +66,13 @@ class Batch:
     ) -> None:
         self._state = state
         self._producer = producer
-        self.states: dict[str, State | None] = {}  # as they are now, of all names that were asked for
+        self.states: dict[str, State | None] = {}
         self.producers: dict[Place, Producer | None] = {}
+        self.consulted: set[Place] = set()
         self.stages: list[Stage] = []
         self.changed: set[str] = set()
+        self.count = 0
+        self.size = 0
 
     def decide(self, request: Request) -> Change | BaseException:
         """One change, or the refusal its caller is told."""
@@ -98,7 +111,10 @@ class Batch:
 
     def _add(self, change: Change, state: State, stage: Stage) -> None:
         incarnation = state.incarnation
-        stage.records += [(incarnation, end, data) for end, data in change.records]
+        if change.records:
+            stage.records += [(incarnation, end, data) for end, data in change.records]
+            self.count += len(change.records)
+            self.size += change.records[-1].end - change.records[0].start
         if change.producer is not None:
             place = incarnation, change.producer.id
             self.producers[place] = stage.producers[place] = change.producer
@@ -113,6 +129,7 @@ class Batch:
     def _producer_now(self, place: Place) -> Producer | None:
         if place not in self.producers:
             self.producers[place] = self._producer(place)
+            self.consulted.add(place)
         return self.producers[place]
 
 

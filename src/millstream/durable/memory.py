@@ -10,24 +10,43 @@ from millstream.durable.engine import Awake, Decide
 from millstream.durable.state import Change, Producer, Record, State
 
 
+class Memory:
+    """What engines of this process keep: its dictionaries, and who is told of a change."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, State] = {}
+        self.records: defaultdict[str, list[Record]] = defaultdict(list)
+        self.producers: defaultdict[str, dict[str, Producer]] = defaultdict(dict)
+        self.awake: list[Awake] = []
+
+
 class MemoryEngine:
-    """Dictionaries. Nothing survives the process; every change is atomic, because none is awaited."""
+    """Dictionaries. Nothing survives the process; every change is atomic, because none is awaited.
+
+    Args:
+        memory: shared with other engines of this process, as a database is; its own, unless given.
+    """
 
     poll: float | None = None
     failures: tuple[type[Exception], ...] = ()
 
-    def __init__(self) -> None:
-        self._states: dict[str, State] = {}
-        self._records: defaultdict[str, list[Record]] = defaultdict(list)
-        self._producers: defaultdict[str, dict[str, Producer]] = defaultdict(dict)
+    def __init__(self, memory: Memory | None = None) -> None:
+        self._memory = memory or Memory()
+        self._states = self._memory.states
+        self._records = self._memory.records
+        self._producers = self._memory.producers
         self._awake: Awake | None = None
 
     async def open(self, awake: Awake, /) -> None:
-        """Nobody else can change anything."""
+        """Hear of every change, from whichever engine it comes."""
         self._awake = awake
+        self._memory.awake.append(awake)
 
     async def close(self) -> None:
-        """What was stored stays for who opens this engine again."""
+        """What was stored stays for who opens an engine on this memory again."""
+        if self._awake is not None:
+            self._memory.awake.remove(self._awake)
+            self._awake = None
 
     async def change(self, names: Sequence[str], producer: str | None, decide: Decide, /) -> Change:
         """In one step of the loop."""
@@ -71,9 +90,9 @@ class MemoryEngine:
             self._states[state.name] = state
         if change.states:
             self._store_records(change.states[0], change)
-        if self._awake is not None:
-            for state in (*change.removed, *change.states):
-                self._awake(state.name)
+        for state in (*change.removed, *change.states):
+            for awake in self._memory.awake:
+                awake(state.name)
 
     def _store_records(self, state: State, change: Change) -> None:
         if change.records:

@@ -19,12 +19,15 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.errors import LockNotAvailable
+from psycopg.pq import TransactionStatus
 
 from millstream.durable.batch import Batch, Outcome, Place, Request, Stage, resolve, take
 from millstream.durable.engine import CHANGED_BY_OTHERS, Awake, Decide
 from millstream.durable.state import Change, Producer, Record, State, decode_state
 from millstream.errors import ConfigurationError
 
+IDLE: Final = TransactionStatus.IDLE
 Connection = AsyncConnection[tuple[Any, ...]]  # rows of several queries, each with its own types
 
 
@@ -110,19 +113,38 @@ class PostgresEngine:
         more = True
         while more:
             requests, more = await take(self._waiting, MOST_A_COMMIT)
-            try:
-                if connection is None or connection.closed:
-                    connection = await self._connect()
-                outcomes, changed = await self._commit(connection, requests)
-            except Exception as failed:  # noqa: BLE001  whatever became of it, those who wait have to know
-                outcomes, changed = [(request, failed) for request in requests], set()
-                if connection is not None:
-                    await connection.close()
-            resolve(outcomes)
-            for name in changed:
-                self._awake(name)
+            if connection is None or connection.closed:
+                connection = await self._connected(requests)
+            if connection is not None:
+                await self._commit_all(connection, requests)
         if connection is not None:
             await connection.close()
+
+    async def _connected(self, requests: Sequence[Request]) -> Connection | None:
+        """A connection to write with; or these requests are told why there is none."""
+        try:
+            return await self._connect()
+        except Exception as failed:  # noqa: BLE001  those who wait have to know
+            resolve([(request, failed) for request in requests])
+            return None
+
+    async def _commit_all(self, connection: Connection, requests: Sequence[Request]) -> None:
+        """Make these changes in one transaction; in one for each, when that was rolled back."""
+        try:
+            async with _answered():
+                outcomes, changed = await self._commit(connection, requests)
+        except Exception as failed:  # noqa: BLE001  as above
+            rolled_back = not connection.closed and connection.info.transaction_status == IDLE
+            if rolled_back and len(requests) > 1 and not isinstance(failed, LockNotAvailable):
+                for request in requests:  # the one that cannot be made fails alone
+                    await self._commit_all(connection, [request])
+                return
+            outcomes, changed = [(request, failed) for request in requests], set()
+            if not rolled_back:
+                await connection.close()
+        resolve(outcomes)
+        for name in changed:
+            self._awake(name)
 
     async def _commit(
         self, connection: Connection, requests: Sequence[Request]
@@ -186,7 +208,7 @@ class PostgresEngine:
             return await self._asked(query, values)
 
     async def _asked(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        async with self._reader() as connection:
+        async with self._reader() as connection, _answered():
             return await (await connection.execute(query, values)).fetchall()
 
     @asynccontextmanager
@@ -217,17 +239,37 @@ class PostgresEngine:
             await asyncio.sleep(RECONNECT)
 
     def _hear(self, payload: str) -> None:
-        for name in bytes.fromhex(payload).split(b"\xff"):  # a byte no name has, as it is stored
-            self._awake(_text(name) if payload else None)
+        try:
+            names = [_text(name) for name in bytes.fromhex(payload).split(b"\xff")]  # a byte no name has
+        except ValueError:  # not one of ours
+            names = []
+        for name in names if payload else ():
+            self._awake(name)
+        if not names or not payload:
+            self._awake(None)
 
     async def _connect(self) -> Connection:
         connection = await AsyncConnection.connect(self._url, autocommit=True, **_OPTIONS)
         try:
-            await connection.execute("SET synchronous_commit = on")
+            await connection.execute(_SETTINGS)
         except BaseException:  # whoever wanted it was cancelled, or the server went away again
             await connection.close()
             raise
         return connection
+
+
+@asynccontextmanager
+async def _answered() -> AsyncIterator[None]:
+    """Give a server so long that takes connections, but does not answer.
+
+    Raises:
+        psycopg.OperationalError: when it does not answer in time.
+    """
+    try:
+        async with asyncio.timeout(ANSWER):
+            yield
+    except TimeoutError as late:
+        raise psycopg.OperationalError(f"the server did not answer within {ANSWER:g} s") from late
 
 
 def _key(name: str) -> bytes:
@@ -252,6 +294,9 @@ def _payloads(names: set[str]) -> list[str]:
     return [payload if len(payload) < LONGEST_PAYLOAD else ""]
 
 
+ANSWER: Final = 30.0
+"""Seconds that the server may take to answer; longer than it lets anybody wait for a lock."""
+
 READERS: Final = 4
 RECONNECT: Final = 1.0
 """Seconds between two attempts to listen again."""
@@ -268,6 +313,10 @@ _OPTIONS: Final[dict[str, Any]] = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
+_SETTINGS: Final = """
+SET synchronous_commit = on; SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '10s'
+"""
+"""The last one ends the transaction of a process that stands still, and gives back its locks."""
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS millstream_streams (

@@ -15,6 +15,7 @@ All keys share one hash tag, because a fork is changed together with its source.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -23,7 +24,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import DataError, RedisError, WatchError
 
 from millstream.durable.batch import Batch, Outcome, Place, Request, Stage, resolve, take
 from millstream.durable.engine import CHANGED_BY_OTHERS, Awake, Decide
@@ -90,6 +91,7 @@ class RedisEngine:
             self._url,
             health_check_interval=30,
             socket_connect_timeout=10,
+            socket_timeout=ANSWER,
             retry=Retry(NoBackoff(), attempts - 1),
         )
 
@@ -142,25 +144,52 @@ class RedisEngine:
         more = True
         while more:
             requests, more = await take(self._waiting, MOST_A_CALL)
-            try:
-                outcomes, changed = await self._commit(requests)
-            except Exception as failed:  # noqa: BLE001  whatever became of it, those who wait have to know
-                outcomes, changed = [(request, failed) for request in requests], set()
-                self._forget()
-            resolve(outcomes)
-            for name in changed:
-                self._awake(name)
+            while requests:
+                requests = requests[await self._commit(requests) :]
 
-    async def _commit(self, requests: Sequence[Request]) -> tuple[list[Outcome], set[str]]:
-        while requests:
-            await self._load(requests)
-            batch = Batch(self._state, self._producer)
-            outcomes: list[Outcome] = [(request, batch.decide(request)) for request in requests]
-            if await self._script(args=self._checks(batch) + _commands(batch)):
+    async def _commit(self, requests: Sequence[Request]) -> int:
+        """Make these changes in one call, or the first one alone; how many were made or failed.
+
+        A call stores nothing when another node was faster. Then even a refusal may rest on what is no longer
+        so, and all is decided again, so many times: a change that never succeeds fails by itself.
+        """
+        together = TOGETHER
+        for attempt in range(ATTEMPTS):
+            some = requests if attempt < together else requests[:1]
+            try:
+                batch, outcomes = await self._decided(some)
+                stored = await self._script(args=self._checks(batch) + _commands(batch))
+            except Exception as failed:  # noqa: BLE001  whatever became of it, those who wait have to know
+                self._forget()
+                if len(some) > 1 and (isinstance(failed, DataError) or not isinstance(failed, self.failures)):
+                    together = 0  # it was not sent: the one that cannot be made fails alone
+                    continue
+                return self._tell([(request, failed) for request in some], ())
+            if stored:
                 self._remember(batch)
-                return outcomes, batch.changed
-            self._forget()  # another node was faster, and even a refusal may rest on what is no longer so
-        return [], set()
+                return self._tell(outcomes, batch.changed)
+            self._forget()
+            await asyncio.sleep(random.random() * attempt * PAUSE)  # noqa: S311  no secret
+        names = ", ".join(map(repr, requests[0].names))
+        lost = WatchError(f"a change of {names} failed: other nodes changed it first, {ATTEMPTS} times")
+        return self._tell([(requests[0], lost)], ())
+
+    def _tell(self, outcomes: Sequence[Outcome], changed: Collection[str]) -> int:
+        resolve(outcomes)
+        for name in changed:
+            self._awake(name)
+        return len(outcomes)
+
+    async def _decided(self, requests: Sequence[Request]) -> tuple[Batch, list[Outcome]]:
+        """As many of these changes as one call holds."""
+        await self._load(requests)
+        batch = Batch(self._state, self._producer)
+        outcomes: list[Outcome] = []
+        for request in requests:
+            outcomes.append((request, batch.decide(request)))
+            if batch.size >= MOST_BYTES or batch.count >= MOST_RECORDS:
+                break
+        return batch, outcomes
 
     async def _load(self, requests: Sequence[Request]) -> None:
         """Have everything in memory that the decisions may ask for."""
@@ -192,7 +221,7 @@ class RedisEngine:
         ]
         looked_at += [
             ((b"HGET", _producers_key(place[0]), _key(place[1])), self._producers.get(place))
-            for place in batch.producers
+            for place in batch.consulted
         ]
         flat: list[Argument] = [len(looked_at)]
         for command, expected in looked_at:
@@ -219,8 +248,8 @@ class RedisEngine:
                     await subscription.subscribe(CHANNEL)
                     self._awake(None)
                     async for message in subscription.listen():
-                        for name in msgspec.msgpack.decode(message["data"], type=list[bytes]):
-                            self._awake(_text(name))
+                        for name in _names(message["data"]):
+                            self._awake(name)
             await asyncio.sleep(RECONNECT)
 
 
@@ -254,6 +283,14 @@ def _stored(stage: Stage) -> Iterator[Command]:
         yield b"XTRIM", _records_key(incarnation), b"MINID", f"{start + 1}-0"
 
 
+def _names(message: bytes) -> Sequence[str | None]:
+    """What a message says was changed: any name, when it is not one of ours."""
+    try:
+        return [_text(name) for name in msgspec.msgpack.decode(message, type=list[bytes])]
+    except ValueError:
+        return [None]
+
+
 def _numbers(producer: Producer) -> bytes:
     return msgspec.msgpack.encode((producer.epoch, producer.seq))
 
@@ -283,11 +320,25 @@ DUE: Final = PREFIX + b"due"
 LEASED: Final = PREFIX + b"leased"
 CHANNEL: Final = PREFIX + b"changed"
 DATA: Final = b"d"
+ANSWER: Final = 30.0
+"""Seconds that the server may take to answer; whoever waits for longer is told that it cannot be had."""
+
 RECONNECT: Final = 1.0
 """Seconds between two attempts to listen again."""
 
 MOST_A_CALL: Final = 256
 """Changes in one script call, for which the server does nothing else."""
+
+MOST_BYTES: Final = 16 * 1024 * 1024
+MOST_RECORDS: Final = 50_000
+"""What one call stores, unless a single change is more; a call has a million words before version 7."""
+
+ATTEMPTS: Final = 32
+TOGETHER: Final = 4
+"""How often a change is tried while other nodes are faster; and how often with others in the same call."""
+
+PAUSE: Final = 0.0005
+"""Seconds, times the number of attempts, before the next one: at most, and by chance less."""
 
 MOST_KNOWN: Final = 100_000
 FIRST_PORTION: Final = 64

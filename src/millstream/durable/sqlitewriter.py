@@ -95,8 +95,16 @@ class Writer:
         try:
             with _turn(self._lock):
                 return self._store.commit(requests)
-        except (apsw.Error, OSError) as failed:  # a full disk, a file that went away
-            return [(request, failed) for request in requests], set()
+        except Exception as failed:  # noqa: BLE001  a full disk, a file that went away: those who wait have to know
+            if len(requests) == 1:
+                return [(requests[0], failed)], set()
+        outcomes: list[Outcome] = []  # all was rolled back: the one that cannot be made fails alone
+        changed: set[str] = set()
+        for request in requests:
+            told, names = self._commit([request])
+            outcomes += told
+            changed |= names
+        return outcomes, changed
 
     def _tell(self, outcomes: Sequence[Outcome], changed: set[str]) -> None:
         resolve(outcomes)

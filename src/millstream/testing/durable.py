@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from millstream.durable.log import Log
-from millstream.testing import log_appends, log_crowds, log_lives
+from millstream.testing import log_appends, log_crowds, log_lives, log_nodes
 from millstream.testing.log_streams import (
     Clock,
     MakeEngine,
@@ -38,12 +38,9 @@ async def check_log(engine: MakeEngine, *, keeps: bool = True, shared: bool = Tr
             clock = Clock()
             async with Log(engine(), clock=clock) as log:
                 await check(Streams(log, clock))
-    if keeps:
-        with _in_one_sentence(log_crowds.what_was_stored_is_there_again):
-            await log_crowds.what_was_stored_is_there_again(engine)
-    if shared:
-        with _in_one_sentence(log_crowds.another_process_sees_every_change):
-            await log_crowds.another_process_sees_every_change(engine)
+    for check_nodes in (*(log_nodes.KEPT if keeps else ()), *(log_nodes.SHARED if shared else ())):
+        with _in_one_sentence(check_nodes):
+            await check_nodes(engine)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a log promises to many at once: order, wake-ups, other processes, and later ones.
+"""What a log promises to many at once: order, wake-ups, refusals and cancellations.
 
 A check's name is its promise.
 """
@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from millstream.durable.appending import Appended
-from millstream.durable.log import Log
-from millstream.durable.naming import Config
 from millstream.durable.refusals import (
     NoSuchStream,
     StreamClosed,
@@ -23,11 +21,8 @@ from millstream.durable.state import State
 from millstream.testing.log_streams import (
     PATIENCE,
     TEXT,
-    Clock,
-    MakeEngine,
     Streams,
     all_of,
-    given,
     in_time,
     require,
 )
@@ -109,44 +104,6 @@ async def waiters_are_told_of_every_end(streams: Streams) -> None:
     require(isinstance(ends[0], State) and ends[0].closed, f"closing was told as {ends[0]!r}")
     require(isinstance(ends[1], NoSuchStream), f"deletion was told as {ends[1]!r}")
     require(isinstance(ends[2], State) and ends[2].stopping, f"the wish to stop was told as {ends[2]!r}")
-
-
-async def what_was_stored_is_there_again(engine: MakeEngine) -> None:
-    async with Log(engine()) as log:
-        streams = Streams(log, Clock())
-        name = await streams.new(b"a")
-        offset = (await streams.claim(name, 0, b"b")).state.next_offset
-        await streams.log.fork(f"{name}/fork", name, Config(), [b"f"])
-        lease = given(await log.claim(f"{name}/run", TEXT))
-    async with Log(engine()) as log:
-        streams = Streams(log, Clock())
-        await streams.expect(name, b"a", b"b")
-        await streams.expect(f"{name}/fork", b"a", b"b", b"f")
-        require((await streams.claim(name, 0, b"b")).duplicate, "a claim was forgotten by closing the engine")
-        await streams.claim(name, 1, b"c", close=True)
-        require(await streams.all(name, offset) == [b"c"], "an offset was forgotten by closing the engine")
-        await log.renew(lease)
-
-
-async def another_process_sees_every_change(engine: MakeEngine) -> None:
-    async with Log(engine()) as one, Log(engine()) as other:
-        here, there = Streams(one, Clock()), Streams(other, Clock())
-        name = await here.new(b"a")
-        await there.expect(name, b"a")
-        waiter = asyncio.ensure_future(other.wait_more(name, "now", PATIENCE))
-        await asyncio.sleep(0.01)  # as above
-        await here.claim(name, 0, b"b")
-        async with in_time("a waiter elsewhere was not woken"):
-            await waiter
-        require((await there.claim(name, 0, b"b")).duplicate, "two engines accepted the same claim")
-        await all_of(*((here, there)[n % 2].append(name, b"%02d" % n) for n in range(40)))
-        require(await here.all(name) == await there.all(name), "two engines read different streams")
-        require(len(await here.all(name)) == 42, "two engines lost or repeated appends")  # noqa: PLR2004  40 and two
-        leases = await all_of(*((one, other)[n % 2].claim(f"{name}/run", TEXT) for n in range(40)))
-        require(sum(lease is not None for lease in leases) == 1, "two engines gave the same lease twice")
-        await other.stop(f"{name}/run")
-        async with in_time("a wish to stop was not heard elsewhere"):
-            await one.wait_until(f"{name}/run", lambda state: state.stopping, PATIENCE)
 
 
 CHECKS: Final[Sequence[Callable[[Streams], Awaitable[None]]]] = (
