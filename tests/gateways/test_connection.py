@@ -9,7 +9,7 @@ import pytest
 from starlette.datastructures import MutableHeaders
 from tests.gateways.conftest import LEFT, PlainServer, Server, piece, turns
 
-from millstream.gateways.connection import AHEAD, Connection
+from millstream.gateways.connection import AHEAD, Connection, _warn_of_http_1_0
 from millstream.gateways.uvicorn import UNSENT
 from millstream.protocol.ports import Head
 from millstream.testing import no_leaks
@@ -258,3 +258,26 @@ async def test_the_kernel_is_told_to_take_little_once_when_a_body_is_longer_than
     for _ in range(3):
         await server.connection.send_body(b"x")
     assert told.options == [(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)]
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "warns"),
+    [
+        ("1.0", {}, True),
+        ("1", {}, True),
+        ("1.0", {"content-length": "5"}, False),
+        ("1.1", {}, False),
+        ("2", {}, False),
+    ],
+)
+async def test_a_body_that_only_the_connection_ends_is_warned_of_once(
+    version: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture, *, warns: bool
+) -> None:
+    _warn_of_http_1_0.cache_clear()
+    for _ in range(2):
+        server = Server()
+        server.connection._asked["http_version"] = version
+        await server.connection.send_head(Head(200, MutableHeaders(headers), "GET"))
+    assert [record.getMessage().endswith("`proxy_http_version 1.1`") for record in caplog.records] == (
+        [True] if warns else []
+    )

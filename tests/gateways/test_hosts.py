@@ -32,6 +32,8 @@ def status(hosts: Hosts, scope: Scope) -> int | None:
         ("1.1", [], 400),
         ("1.1", ["a.example", "a.example"], 400),
         ("1.0", [], None),
+        ("1", [], None),
+        ("1", ["a.example"], None),
         ("1.0", ["a.example", "b.example"], 400),
         ("2", [], None),
         ("2", ["a.example"], None),

@@ -59,7 +59,7 @@ class Exchange:
 
 
 @contextlib.asynccontextmanager
-async def stalled(host: str = "127.0.0.1") -> AsyncIterator[Exchange]:
+async def stalled(host: str = "127.0.0.1", writes: bytes = MORE_THAN_BUFFERS) -> AsyncIterator[Exchange]:
     taken: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
 
     async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,7 +73,7 @@ async def stalled(host: str = "127.0.0.1") -> AsyncIterator[Exchange]:
             client.connect(listener.getsockname()[:2])
             client.setblocking(False)
             writer = await taken.get()
-            writer.write(MORE_THAN_BUFFERS)
+            writer.write(writes)
             here, there = writer.get_extra_info("sockname"), writer.get_extra_info("peername")
             scope = {"type": "http", "http_version": "1.1", "server": here[:2], "client": there[:2]}
             yield Exchange(client, writer, scope)
@@ -120,6 +120,66 @@ async def test_a_connection_that_has_nothing_left_to_send_is_left_to_its_server(
         Severing().sever(exchange.scope, Cycle(transport).send)
         await asyncio.sleep(0.01)  # the abort of nothing would raise in the loop
         assert transport.get_write_buffer_size() == 0
+
+
+async def read_end(client: socket.socket) -> bytes:
+    """What is left until the connection ends; a ConnectionResetError when that is no end."""
+    received = b""
+    async with asyncio.timeout(PATIENCE):
+        while piece := await asyncio.get_running_loop().sock_recv(client, 1 << 20):
+            received += piece
+    return received
+
+
+@contextlib.asynccontextmanager
+async def answered() -> AsyncIterator[Exchange]:
+    """A server that has written a little, which its client has not read yet."""
+    async with stalled(writes=b"last words") as exchange:
+        yield exchange
+
+
+@pytest.mark.parametrize("version", ["1.0", "1"])
+@pytest.mark.parametrize("server", ["found", "uvicorn", "ends first"])
+async def test_a_body_of_http_1_0_is_reset_after_its_last_words(version: str, server: str) -> None:
+    async with answered() as exchange:
+        transport = exchange.writer.transport
+        send = Cycle(transport).send if server == "uvicorn" else unknown_send
+        await Severing().reset({**exchange.scope, "http_version": version}, send, PATIENCE)
+        if server == "ends first":
+            with contextlib.suppress(OSError):
+                exchange.writer.write_eof()
+        transport.close()
+        assert await asyncio.get_running_loop().sock_recv(exchange.client, 100) == b"last words"
+        with pytest.raises(ConnectionResetError):
+            await read_end(exchange.client)
+
+
+@pytest.mark.parametrize("version", ["1.1", "2", "3"])
+async def test_a_body_whose_end_is_seen_is_not_reset(version: str) -> None:
+    async with answered() as exchange:
+        await Severing().reset({**exchange.scope, "http_version": version}, unknown_send, PATIENCE)
+        exchange.writer.close()
+        assert await read_end(exchange.client) == b"last words"
+
+
+@pytest.mark.parametrize("server", ["found", "uvicorn"])
+async def test_a_client_that_does_not_read_has_its_time_and_is_reset(server: str) -> None:
+    async with stalled() as exchange:
+        send = Cycle(exchange.writer.transport).send if server == "uvicorn" else unknown_send
+        await Severing().reset({**exchange.scope, "http_version": "1.0"}, send, 0.05)
+        exchange.writer.transport.abort()
+        assert await exchange.reset()
+
+
+async def test_a_connection_that_is_closed_or_cannot_be_found_is_no_error() -> None:
+    async with answered() as exchange:
+        scope, transport = {**exchange.scope, "http_version": "1.0"}, exchange.writer.transport
+        transport.abort()
+        await asyncio.sleep(0.01)  # until it is closed, of which nothing tells
+        severing = Severing()
+        await severing.reset(scope, Cycle(transport).send, PATIENCE)
+        await severing.reset({**scope, "client": ("192.0.2.1", 5)}, unknown_send, PATIENCE)
+        await severing.reset({**scope, "client": None}, unknown_send, PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,10 @@ class Sync(TGController):
     @expose("ndjson")
     @expose("csv")
     def body(self) -> Iterator[Any]:
-        yield from items(told())
+        planned = told()
+        yield from items(planned)
+        if "waits" in planned:
+            stream.sleep(planned["waits"])
 
     @expose("sse")
     def events(self) -> Iterator[Any]:
@@ -104,8 +107,11 @@ class Async(TGController):
     @expose("ndjson")
     @expose("csv")
     async def body(self) -> AsyncIterator[Any]:
-        for item in items(told()):
+        planned = told()
+        for item in items(planned):
             yield item
+        if "waits" in planned:
+            await stream.sleep(planned["waits"])
 
     @expose("sse")
     async def events(self) -> AsyncIterator[Any]:

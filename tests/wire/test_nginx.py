@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import socket
-import subprocess
 import time
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.wire.conftest import PATIENCE, Probe, watched
+from tests.wire.conftest import Probe, watched
+from tests.wire.proxies import NGINX, Nginx, fronted
 
 from millstream import Millstream, Reason, Settings, TGController, expose, request, stream
 from millstream.testing import BodyTruncated, Server, WireClient, WireReply, serve
 
-NGINX: Final = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 GUIDE: Final = Path(__file__).parents[2] / "docs" / "how-to" / "deploy.md"
 READ_TIMEOUT: Final = 1.0
 KEEP_ALIVE: Final = 0.25
@@ -29,17 +26,6 @@ pytestmark = [
     pytest.mark.wire,
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
 ]
-
-AROUND = """
-daemon off; master_process off; pid {folder}/pid; error_log stderr notice;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    {guide}
-}}
-"""
 
 
 class Sync(TGController):
@@ -139,70 +125,19 @@ class Root(TGController):
 app = Millstream(Root(), Settings(trusted_proxies="127.0.0.1"))
 
 
-class Nginx:
-    """An nginx in front of a server."""
-
-    def __init__(self, folder: Path, upstream: Server) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as reserved:
-            self.port: int = reserved.getsockname()[1]
-        configuration = folder / "nginx.conf"
-        configuration.write_text(
-            AROUND.format(folder=folder, guide=self._guide(upstream.port)), encoding="utf-8"
-        )
-        self._log = folder / "log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603  our own words
-                [str(NGINX), "-p", str(folder), "-c", str(configuration)], stdout=log, stderr=log
-            )
-
-    def _guide(self, upstream: int) -> str:
-        """What the guide says, with the addresses of this test and a shorter patience."""
-        found = re.search(r"```nginx\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
-        assert found is not None
-        said = found[1]
-        for theirs, ours in (
-            ("server 127.0.0.1:8080;", f"server 127.0.0.1:{upstream};"),
-            ("listen 80;", f"listen 127.0.0.1:{self.port};"),
-            ("proxy_read_timeout 60s;", f"proxy_read_timeout {READ_TIMEOUT:g}s;"),
-        ):
-            assert said.count(theirs) == 1, theirs
-            said = said.replace(theirs, ours)
-        return said
-
-    def connect(self, source: str = "127.0.0.2") -> WireClient:
-        """A client that is not on the address of the proxy."""
-        there = ("127.0.0.1", self.port)
-        return WireClient(
-            socket.create_connection(there, timeout=PATIENCE, source_address=(source, 0)), timeout=PATIENCE
-        )
-
-    def wait_started(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return self.connect().close()
-            except ConnectionRefusedError:
-                assert self._process.poll() is None, self.log
-                assert time.monotonic() < deadline, self.log
-                time.sleep(0.01)
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text("utf-8", errors="replace")
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(PATIENCE)
-
-
-@contextmanager
-def started(folder: Path, upstream: Server) -> Iterator[Nginx]:
-    nginx = Nginx(folder, upstream)
-    try:
-        nginx.wait_started()
-        yield nginx
-    finally:
-        nginx.stop()
+def guided(upstream: int) -> str:
+    """What the guide says, with the addresses of this test and a shorter patience."""
+    found = re.search(r"```nginx\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    said = found[1]
+    for theirs, ours in (
+        ("server 127.0.0.1:8080;", f"server 127.0.0.1:{upstream};"),
+        ("listen 80;", "listen 127.0.0.1:{port};"),
+        ("proxy_read_timeout 60s;", f"proxy_read_timeout {READ_TIMEOUT:g}s;"),
+    ):
+        assert said.count(theirs) == 1, theirs
+        said = said.replace(theirs, ours)
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +148,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def nginx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    with started(tmp_path_factory.mktemp("nginx"), server) as running:
+    with fronted(tmp_path_factory.mktemp("nginx"), guided(server.port)) as running:
         yield running
 
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "millstream": ["millstream", "serve", "ends:app"],
 }
 FORMATS = ["body.html", "body.json", "body.ndjson", "body.csv", "events.sse"]
-_IDS = itertools.count()
+names = map(str, itertools.count())
 
 
 @pytest.fixture(scope="module", params=COMMANDS)
@@ -39,7 +39,7 @@ class Outcome:
     """What came of one request, at the client and at the server."""
 
     def __init__(self, running: Running, path: str, **plan: Any) -> None:
-        name = str(next(_IDS))
+        name = next(names)
         headers = [("x-plan", json.dumps({**plan, "id": name}))]
         with connect("127.0.0.1", running.port, timeout=PATIENCE) as wire:
             reply = wire.get(path, headers)

@@ -62,9 +62,12 @@ class Gateway:
             return self._refuse(connection, refusal)
         return Visit(self._house, connection).run()
 
-    def _let_go(self, scope: Scope, send: Send, why: Truncated) -> None:
+    async def _let_go(self, scope: Scope, send: Send, why: Truncated) -> None:
         """Cut the connection of a body that was broken off, if its client does not let go of it."""
-        patience = self._patience.get(why.reason, self._house.settings.stall_timeout)
+        settings = self._house.settings
+        patience = self._patience.get(why.reason, settings.stall_timeout)
+        most = settings.close_timeout
+        await self._severing.reset(scope, send, most if patience is None else min(patience, most))
         if patience is not None:
             self._severing.sever(scope, send, patience)
 

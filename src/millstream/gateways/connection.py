@@ -8,9 +8,11 @@ body, and the watch for the client's leaving.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final
 
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -18,17 +20,19 @@ from starlette.types import Message, Receive, Scope, Send
 
 from millstream.errors import Truncated
 from millstream.gateways.listening import Alarm, Listening, ended, listen
+from millstream.gateways.severing import ENDED_BY_CLOSING
 from millstream.gateways.uvicorn import UNSENT, is_closing, is_plain, keep_little_unsent, transport_of
 from millstream.protocol.ports import Head
 
 AHEAD: Final = 256 * 1024
 """Bytes of a request's body that are received before anybody asks for them."""
 
+_LOG: Final = logging.getLogger("millstream")
 _GONE: Final[Message] = {"type": "http.disconnect"}
 _NO_BODY: Final[Message] = {"type": "http.request", "body": b"", "more_body": False}
 
 
-Cut = Callable[[Scope, Send, Truncated], None]
+Cut = Callable[[Scope, Send, Truncated], Awaitable[None]]
 """Lets go of a server's exchange whose body was broken off."""
 
 
@@ -193,6 +197,8 @@ class Connection:
     def send_head(self, head: Head, /) -> Coroutine[Any, Any, None]:
         """See `Outlet.send_head`."""
         self.head_sent = True
+        if self._asked.get("http_version") in ENDED_BY_CLOSING and "content-length" not in head.headers:
+            _warn_of_http_1_0()
         self._transport = transport_of(self._send)
         return self._write(
             {"type": "http.response.start", "status": head.status, "headers": head.headers.raw}
@@ -256,7 +262,16 @@ class Connection:
                 await self._send({"type": "http.response.body", "body": _Unsendable(why), "more_body": True})
             await self._send({"type": "http.response.pathsend"})
         if self._cut is not None:
-            self._cut(self._asked, self._send, why)
+            await self._cut(self._asked, self._send, why)
+
+
+@cache
+def _warn_of_http_1_0() -> None:
+    """Say it once a process."""
+    _LOG.warning(
+        "a request came by HTTP/1.0, which ends a body by closing the connection; a body that is broken off "
+        "can only be reset, which not every client reports: if nginx sends it, set `proxy_http_version 1.1`"
+    )
 
 
 class _Unsendable:

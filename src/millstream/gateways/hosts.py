@@ -50,8 +50,9 @@ class Hosts:
 _FOREIGN: Final = HTTPError(400, "this server does not answer for that host")
 _NOT_TOLD: Final = "1.0"  # by whoever calls the application in its own process
 _WITH_HOST: Final = "1.1"
-_SPOKEN: Final = frozenset({"1.0", "1.1", "2", "3"})
-"""As servers spell them. A request line of HTTP/1 that claims another version has two digits: 0.9, 2.0."""
+_SPOKEN: Final = frozenset({"1", "1.0", "1.1", "2", "3"})
+"""As servers spell them; granian writes 1.0 as 1. A request line of HTTP/1 that claims another version has
+two digits: 0.9, 2.0."""
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?").fullmatch
 """RFC 3986 §3.2.2 without the comma, by which some proxies join two hosts to one."""

@@ -292,6 +292,10 @@ class Visit:
         except Truncated as truncated:
             await self._exchange.break_off(truncated)
             raise
+        except asyncio.CancelledError:  # by a server that ends
+            if self._exchange.head_sent and not self._exchange.body_ended:
+                await self._exchange.break_off(Truncated(self._stream.route, str(self._stream.reason)))
+            raise
 
     async def _options(self, match: Match) -> None:
         self._scope.read_only = True
