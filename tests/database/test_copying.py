@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from millstream import Millstream, Settings, TGController, expose, stream
 from millstream.database import Database, RowSource
+from millstream.database.copying import Copying
 from millstream.protocol.dialects import CsvDialect, Dialect, JsonLines, Written
 from millstream.protocol.events import Reason, Statistics
 from millstream.testing import BodyTruncated, Client
@@ -86,14 +87,16 @@ def written(source: RowSource, dialect: Dialect) -> Any:
     return closing(source.written(lambda _: dialect))
 
 
-async def backend(url: str, condition: str, *, there: bool = True) -> None:
+COPIES = "query like 'COPY %' and state = 'active'"
+
+
+async def backend(url: str, condition: str, *, there: bool = True, does: str = COPIES) -> None:
     """Wait until some backend of this database copies and meets a condition, or until none does."""
     watching = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
     asked = (
         select(func.count())
         .select_from(text("pg_stat_activity"))
-        .where(text("datname = current_database() and query like 'COPY %' and state = 'active'"))
-        .where(text(condition))
+        .where(text(f"datname = current_database() and {does} and {condition}"))
     )
     deadline = time.monotonic() + 10
     try:
@@ -220,6 +223,39 @@ def test_a_time_out_of_the_server_s_is_an_error_and_no_end(postgresql: str) -> N
     ):
         list(batches)
     database.engine.dispose()
+
+
+async def test_the_time_of_a_slow_reader_does_not_count_as_the_server_s(postgresql: str) -> None:
+    timeouts = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
+    options = " ".join(f"-c {name}=500" for name in timeouts)
+    database = Database(postgresql, connect_args={"options": options})
+    roads: dict[str | None, Any] = {
+        COPIES: written(database.rows(QUERIES["many"]), CsvDialect()),
+        "query like 'FETCH %' and state = 'idle in transaction'": closing(
+            database.rows(QUERIES["many"]).batches()
+        ),
+    }
+    for does, road in roads.items():
+        with road as batches:
+            rows = 0
+            for _ in range(2):
+                first = await asyncio.to_thread(next, batches)
+                rows += first.rows if isinstance(first, Written) else len(first)
+            await backend(postgresql, "clock_timestamp() - state_change > interval '1.5 s'", does=str(does))
+            rest = await asyncio.to_thread(list, batches)
+        rows += sum(each.rows if isinstance(each, Written) else len(each) for each in rest)
+        assert rows == MANY
+    database.engine.dispose()
+
+
+def test_a_copy_leaves_the_settings_of_its_transaction_as_they_were(root: Root) -> None:
+    names = ("datestyle", "extra_float_digits", "statement_timeout")
+    with root.database.engine.begin() as connection:
+        for setting in ("datestyle = 'German'", "extra_float_digits = 0", "statement_timeout = '90s'"):
+            connection.exec_driver_sql(f"SET LOCAL {setting}")
+        before = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names]
+        list(Copying(connection, lambda: False).blocks("COPY (SELECT 1) TO STDOUT", 1024))
+        assert [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names] == before
 
 
 async def test_a_query_is_planned_without_being_run(root: Root) -> None:

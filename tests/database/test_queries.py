@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import Integer, func, literal_column, select, text, union
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, Query, aliased, mapped_column
 
 from millstream.database.queries import as_query, by_columns
@@ -23,7 +24,7 @@ class Thing(Base):
 def columns(statement: object) -> list[str]:
     query = as_query(statement)
     assert query is not None
-    return [column.name for column in by_columns(query).selected_columns]  # type: ignore[attr-defined, arg-type]  # a Select has them
+    return [column.name for column in by_columns(query, DefaultDialect()).selected_columns]  # type: ignore[attr-defined, arg-type]  # a Select has them
 
 
 def test_a_class_is_its_columns_without_the_deferred_ones() -> None:
@@ -45,7 +46,7 @@ def test_a_query_of_a_session_is_its_statement() -> None:
 
 def test_a_union_stays_as_it_is() -> None:
     both = union(select(Thing.id), select(Thing.id))
-    assert by_columns(both) is both
+    assert by_columns(both, DefaultDialect()) is both
     assert as_query(both) is both
 
 

@@ -115,7 +115,7 @@ class Formats(TGController):
             yield row.id
 
     @expose("ndjson")
-    def unseen(self) -> Any:
+    def uncommitted(self) -> Any:
         self.database.session.add(Order(id=99999, total=1, paid=False, at=datetime(2026, 1, 1)))  # noqa: DTZ001  as the column
         return select(Order.id).where(Order.id == 99999)
 
@@ -274,8 +274,8 @@ async def test_rows_would_block_the_event_loop_and_say_so(
     assert "would block the event loop" in caplog.text
 
 
-async def test_rows_show_what_is_committed_and_not_what_the_session_wrote(client: Client) -> None:
-    assert (await client.get("/unseen")).body == b""
+async def test_rows_show_what_the_session_has_written(client: Client) -> None:
+    assert (await client.get("/uncommitted")).body == b'{"id":99999}\n'
 
 
 def test_a_source_cannot_write(root: Formats) -> None:

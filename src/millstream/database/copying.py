@@ -6,8 +6,10 @@ call a row, into a block, is all that Python does for it; psycopg's own iteratio
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
 from psycopg import ClientCursor, Error, errors
@@ -52,6 +54,8 @@ class Copying:
         self._is_unwanted = is_unwanted
         self._driver = cast("Driver[Any]", connection.connection.driver_connection)
         self._pgconn = self._driver.pgconn
+        self._timeout = math.inf  # seconds that the server may take for the next rows
+        self._silent = 0.0  # seconds that it has taken until now
 
     def merged(self, statement: str, parameters: Any) -> str:
         """The statement with its parameters in it, quoted by the driver: COPY takes none."""
@@ -79,8 +83,7 @@ class Copying:
             DBAPIError: as SQLAlchemy does.
             StreamInterrupted: when it is unwanted.
         """
-        with translated(self._connection, statement):
-            self._driver.execute(_AS_PYTHON)
+        with translated(self._connection, statement), self._settings():
             self._pgconn.send_query(statement.encode(self._driver.info.encoding))
             try:
                 self._require(self._wait(execute(self._pgconn)), ExecStatus.COPY_OUT)
@@ -88,6 +91,19 @@ class Copying:
             finally:
                 if self._pgconn.transaction_status == TransactionStatus.ACTIVE:
                     self._cancel()
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        """The settings under which values are written as Python does, and the author's again afterwards.
+
+        `statement_timeout` is one of them: COPY is one statement for as long as the client takes to read its
+        rows. So the time is kept here, and only while the server is waited for, as it is between two FETCHes.
+        """
+        timeout, *before = self._driver.execute(_SET).fetchone() or ("0",)
+        self._timeout = float(timeout) or math.inf
+        yield
+        if self._pgconn.transaction_status == TransactionStatus.INTRANS:  # or all is rolled back
+            self._driver.execute(_RESET, before[:3])
 
     def _received(self, size: int) -> Generator[Block, None, None]:
         receive, consume = self._pgconn.get_copy_data, self._pgconn.consume_input
@@ -102,10 +118,11 @@ class Copying:
             elif length < 0:
                 break
             elif self._driver.wait(_readable(), PAUSE):
+                self._silent = 0.0
                 consume()
                 continue
             else:
-                self._require_wanted()
+                self._pause()
             if rows:
                 yield rows, block
                 block, rows, most = bytearray(), 0, size
@@ -124,14 +141,18 @@ class Copying:
             if result.status != status:
                 raise errors.error_from_result(result, self._driver.info.encoding)
 
-    def _require_wanted(self) -> None:
-        """Give up a copy that nobody reads any more.
+    def _pause(self) -> None:
+        """The server has sent nothing for a while.
 
         Raises:
-            StreamInterrupted: when it is unwanted.
+            StreamInterrupted: when nobody wants the rows any more.
+            QueryCanceled: when the server has taken too long.
         """
         if self._is_unwanted():
             raise StreamInterrupted
+        self._silent += PAUSE
+        if self._silent > self._timeout:
+            raise errors.QueryCanceled("canceling statement due to statement timeout")
 
     def _cancel(self) -> None:
         """Have the server stop, and read what it has sent; a connection that does not obey is dropped."""
@@ -149,7 +170,8 @@ class Copying:
 
     def _wait(self, step: PQGen[_Found]) -> _Found:
         """Take a step of psycopg's; it may be long before the server sends anything."""
-        return self._driver.wait(_minded(step, self._require_wanted), PAUSE)
+        self._silent = 0.0
+        return self._driver.wait(_minded(step, self._pause), PAUSE)
 
 
 def _minded(step: PQGen[_Found], at_pause: Callable[[], None]) -> PQGen[_Found]:
@@ -180,5 +202,15 @@ def _drained(pgconn: PGconn) -> PQGen[None]:
 
 
 _WITHOUT_WAITING: Final = 1
-_AS_PYTHON: Final = b"SET LOCAL datestyle = 'ISO'; SET LOCAL extra_float_digits = 1"
-"""Settings that change how values are written; a role or a database may have others."""
+_SET: Final = (
+    b"SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::text,"
+    b" current_setting('datestyle'), current_setting('extra_float_digits'),"
+    b" current_setting('statement_timeout'),"
+    b" set_config('datestyle', 'ISO', true), set_config('extra_float_digits', '1', true),"
+    b" set_config('statement_timeout', '0', true)"
+)
+"""Changes settings until the transaction ends; what they were comes first, and is read first."""
+_RESET: Final = (
+    b"SELECT set_config('datestyle', %s, true), set_config('extra_float_digits', %s, true),"
+    b" set_config('statement_timeout', %s, true)"
+)

@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, cast
 
 from sqlalchemy import MetaData, Table
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Query, Session, sessionmaker
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
 
 from millstream.database import engines
+from millstream.database.asyncrows import AsyncRowSource
 from millstream.database.desk import AsyncRequestSession, Desk, RequestSession, desk_here
 from millstream.database.joining import JoinedSession
 from millstream.database.judgements import judge
 from millstream.database.lease import Lease, LeasedSession, watch_engine
 from millstream.database.pins import LeaseReport, Pins
 from millstream.database.queries import as_query, by_columns
-from millstream.database.rows import Closable, RowSource, read_only
+from millstream.database.resolved import Asked, Resolved, is_needed, is_plain, resolved, unresolved
+from millstream.database.rows import Closable, Reading, RowSource, read_only
+from millstream.errors import ControllerError
 from millstream.protocol.ports import Join, Judgement
 from millstream.web.proxies import stream_var
 
@@ -99,15 +102,15 @@ class Database:
     ) -> RowSource:
         """The rows of a query as a source: to be returned, or to `yield from`.
 
-        They are read on a connection of their own, so they show what is committed, and not what the
-        request's session has written since.
+        They are the rows that the session would give. They are read on the session's connection if it has
+        begun a transaction, else on a connection of their own.
 
         Args:
             statement: a `Select` of Core or of mapped classes, or a `text`.
             parameters: of the statement.
             batch: how many rows are read at once; found out when left out.
         """
-        return RowSource(self._reading, self._entrust, by_columns(statement), parameters, batch=batch)
+        return RowSource(Asked(statement, parameters), self._reading, self._entrust, batch=batch)
 
     async def close(self) -> None:
         """Close the connections that rest in the pools; told when the application ends."""
@@ -121,10 +124,16 @@ class Database:
         """See `Participant`."""
         self._desks.set(Desk(join, self._pins))
 
-    def adopt(self, result: object) -> RowSource | None:
+    def adopt(self, result: object) -> RowSource | AsyncRowSource | None:
         """See `Adopts`: a query becomes its rows, if its tables live here."""
+        if isinstance(result, RowSource):
+            return self._of_async_session(result.asked) if result.read == self._reading else None
         query = as_query(result)
-        return self.rows(cast("Executable", query)) if query is not None and self._owns(query) else None
+        if query is None or not self._owns(query):
+            return None
+        session = result.session if isinstance(result, Query) else None
+        asked = Asked(cast("Executable", query), session=session)
+        return self._of_async_session(asked) or RowSource(asked, self._reading, self._entrust)
 
     def judge(self, raised: BaseException) -> Judgement | None:
         """See `Judges`."""
@@ -142,20 +151,73 @@ class Database:
         desk = self._desks.get()
         return _nothing if desk is None else desk.entrust(reader)
 
+    def _of_async_session(self, asked: Asked) -> AsyncRowSource | None:
+        """The rows of a query that the request's asynchronous session alone can answer.
+
+        Raises:
+            ControllerError: when the synchronous session has something of its own to show, too.
+        """
+        desk = self._desks.get()
+        unit = None if desk is None else desk.async_unit
+        if desk is None or unit is None:
+            return None
+        if asked.session is None:
+            if not unit.answers_alone:
+                return None
+            if desk.unit is not None and desk.unit.session.in_transaction():
+                raise ControllerError(
+                    "a query was returned while both database.session and database.async_session have begun "
+                    "a transaction: return database.session.query(…), or iterate over "
+                    "database.async_session.stream(…)"
+                )
+        elif asked.session is not unit.sync_session:
+            return None
+        return AsyncRowSource(unit.session, asked)
+
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """A connection for rows: read-only, with its cursor on the server, and seen among the leases."""
+    def _reading(self, asked: Asked) -> Iterator[Reading]:
+        """A query that is about to be read as its session would read it, and seen among the leases."""
         desk_here(self._desks, "database.rows")
+        found, session = self._resolved(asked)
+        with self._connected(found, session) as connection:
+            columns = by_columns(found.statement, connection.dialect)
+            yield Reading(connection, columns, found.parameters, found.options)
+
+    def _resolved(self, asked: Asked) -> tuple[Resolved, Session | None]:
+        """What is read, and the session on whose connection it has to be; None for any connection."""
+        session = asked.session or self.session.registry.current
+        if session is None:
+            plain = (
+                self.session.session_factory()
+            )  # it holds nothing, and tells what any session here would do
+            if is_plain(plain):
+                return unresolved(plain, asked), None
+            session = self.session()
+        found = resolved(session, asked)
+        return found, session if is_needed(session) else None
+
+    @contextmanager
+    def _connected(self, found: Resolved, session: Session | None) -> Iterator[Connection]:
+        if session is not None:
+            with session.lease.held() if isinstance(session, LeasedSession) else nullcontext():
+                yield session.connection(bind_arguments=found.bind_arguments)
+        elif isinstance(found.bind, Connection):
+            yield found.bind
+        else:
+            with found.bind.connect() as connection, read_only(connection), self._seen():
+                yield connection
+
+    @contextmanager
+    def _seen(self) -> Iterator[None]:
         lease = Lease()
         lease.handle = stream_var.get(None)
         lease.warned = True  # to keep the connection while the rows are read is what it is there for
-        with self.engine.connect() as connection, read_only(connection) as reading:
-            lease.since = time.monotonic()
-            self._pins.enter(lease)
-            try:
-                yield reading
-            finally:
-                self._pins.leave(lease)
+        lease.since = time.monotonic()
+        self._pins.enter(lease)
+        try:
+            yield
+        finally:
+            self._pins.leave(lease)
 
 
 def _metadata_of(tables: Any) -> MetaData:

@@ -171,10 +171,17 @@ class _Registry(ScopedRegistry[JoinedSession]):
             desk.unit = unit
         return desk.unit.session
 
+    @property
+    def current(self) -> JoinedSession | None:
+        """The current session, if there is one already."""
+        desk = desk_here(self._desks, _SESSION)
+        if desk is None:
+            return getattr(self._of_thread, "session", None)
+        return None if desk.unit is None else desk.unit.session
+
     def has(self) -> bool:
         """Whether there is one already."""
-        desk = desk_here(self._desks, _SESSION)
-        return hasattr(self._of_thread, "session") if desk is None else desk.unit is not None
+        return self.current is not None
 
     def clear(self) -> None:
         """Forget the thread's own, which was just closed."""

@@ -29,13 +29,18 @@ if TYPE_CHECKING:
     from millstream.database.copying import Copying
 
 
+Sent = tuple[str, Any]
+"""A statement and its parameters, as the driver gets them."""
+
+
 class Exportable:
     """A query that PostgreSQL may be able to write; it has said what comes, and nothing was read."""
 
-    def __init__(self, connection: Connection, statement: Executable, result: CursorResult[Any]) -> None:
+    def __init__(
+        self, connection: Connection, statement: Executable, result: CursorResult[Any], sent: Sent
+    ) -> None:
         self._dialect = connection.dialect
-        self._text = str(result.context.statement)
-        self._parameters = result.context.parameters[0]
+        self._text, self._parameters = sent
         self._told = result.cursor.description
         self.columns: tuple[Column, ...] = columns_of(statement, result)
         self._types = types_of(statement, len(self.columns)) or ()
@@ -83,33 +88,31 @@ class Exportable:
 
 
 def exportable(
-    connection: Connection, statement: Executable, parameters: Mapping[str, Any] | None
+    connection: Connection, statement: Executable, parameters: Any, options: Mapping[str, Any]
 ) -> Exportable | None:
     """Have a query described by the database; None where this one does not write any dialect."""
     driver = (connection.dialect.name, connection.dialect.driver)
     if driver != ("postgresql", "psycopg") or not isinstance(statement, GenerativeSelect):
         return None
-    event.listen(connection, "before_cursor_execute", _without_rows, retval=True)
-    try:
-        options = {"stream_results": False, _DESCRIBED: True}
-        with connection.execute(statement, parameters, execution_options=options) as result:
-            return Exportable(connection, statement, result)
-    finally:
-        event.remove(connection, "before_cursor_execute", _without_rows)
+    if not event.contains(connection.engine, "do_execute", _without_rows):
+        event.listen(connection.engine, "do_execute", _without_rows)
+    sent: list[Sent] = []
+    described = {**options, "stream_results": False, _DESCRIBED: sent}
+    with connection.execute(statement, parameters, execution_options=described) as result:
+        return Exportable(connection, statement, result, sent[-1])
 
 
-def _without_rows(
-    _connection: Connection,
-    _cursor: Any,
-    statement: str,
-    parameters: Any,
-    context: ExecutionContext | None,
-    _many: bool,
-) -> tuple[str, Any]:
-    """With a limit of 0 PostgreSQL plans a query and does nothing of it."""
-    if context is None or _DESCRIBED not in context.execution_options:
-        return statement, parameters
-    return f"SELECT * FROM (\n{statement}\n) AS m LIMIT 0", parameters  # noqa: S608  it is SQLAlchemy's own
+def _without_rows(cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
+    """With a limit of 0 PostgreSQL plans a query and does nothing of it.
+
+    It is asked last, when all listeners of the author's have made of the statement what they want.
+    """
+    sent: list[Sent] | None = context.execution_options.get(_DESCRIBED)
+    if sent is None:
+        return False
+    sent.append((statement, parameters))
+    cursor.execute(f"SELECT * FROM (\n{statement}\n) AS m LIMIT 0", parameters)  # noqa: S608  it is SQLAlchemy's own
+    return True
 
 
 def _statement(query: str, expressions: Sequence[str], dialect: Dialect) -> str:

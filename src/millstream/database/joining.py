@@ -131,6 +131,11 @@ def make_ready(session: LeasedSession) -> None:
     """
     if session.new or session.dirty or session.deleted:
         session.flush()
+    if session.lease.readers:
+        raise ControllerError(
+            "a transaction was to be committed while rows are read on the connection of the session: "
+            "read them to their end before, or begin to read them before anything is written"
+        )
     if session.lease.broken:
         raise ControllerError(
             "a statement failed, its error was swallowed, and PostgreSQL undid the whole transaction: "

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from sqlalchemy import event, text
@@ -30,7 +31,17 @@ INFO_KEY: Final = "millstream.lease"
 class Lease:
     """What one session has of the pool."""
 
-    __slots__ = ("_results", "connection", "effect", "handle", "is_head", "renewed", "since", "warned")
+    __slots__ = (
+        "_results",
+        "connection",
+        "effect",
+        "handle",
+        "is_head",
+        "readers",
+        "renewed",
+        "since",
+        "warned",
+    )
 
     def __init__(self) -> None:
         self.handle: StreamHandle | None = None  # the stream it belongs to; None outside a request
@@ -40,6 +51,7 @@ class Lease:
         self.effect = Effect.READS
         self.renewed = False  # whether what is loaded may come from an earlier transaction
         self.warned = False
+        self.readers = 0  # sources of rows that read on the connection
         self._results: list[CursorResult[Any]] = []
 
     @property
@@ -64,10 +76,21 @@ class Lease:
         """Whether the connection is needed now, as far as can be told without asking it."""
         return (
             self.effect is Effect.WRITES
+            or self.readers > 0
             or session.in_nested_transaction()
             or session.has_changes
             or (bool(self._results) and self._unread())
         )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The connection is not given back meanwhile: a source reads its rows on it, past all results."""
+        self.readers += 1
+        self.warned = True  # to keep the connection is what it is there for
+        try:
+            yield
+        finally:
+            self.readers -= 1
 
     # Told by the events below
 
@@ -153,6 +176,17 @@ def watch_engine(engine: Engine) -> None:
     event.listen(engine, "before_cursor_execute", _executes)
     event.listen(engine, "after_execute", _executed)
     event.listen(engine, "checkin", _checked_in)
+
+
+def is_ours(listener: Callable[..., Any]) -> bool:
+    """Whether a listener of a session is one of this module, and none of an author's."""
+    return listener in _LISTENERS
+
+
+def is_rewritten(engine: Engine) -> bool:
+    """Whether an author's listener may send the database another statement than SQLAlchemy has made."""
+    listeners = len(list(engine.dispatch.before_cursor_execute))
+    return listeners > event.contains(engine, "before_cursor_execute", _executes)
 
 
 class LeasedSession(Session):
@@ -260,6 +294,7 @@ def _is_in_error(driver: Any) -> bool:
     return status is not None and int(status) == _PSYCOPG_INERROR
 
 
+_LISTENERS: Final = frozenset({_begun, _queried})
 _MOST_RESULTS: Final = 32  # from here on, those that were read to their end are forgotten
 _OURS_ALONE: Final = _references([object()])[0]  # differs between versions of Python
 _PSYCOPG_INERROR: Final = 3  # libpq's PQTRANS_INERROR

@@ -2,32 +2,94 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any, Final
 
-from sqlalchemy import Select, inspect
+from sqlalchemy import ColumnElement, Dialect, Select, inspect, select
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Mapper, Query, QueryableAttribute
 from sqlalchemy.orm.util import AliasedInsp
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.selectable import SelectBase
 
+Loaded = Mapping[str, Any]
+"""The attributes of a mapped class that a query loads, by their names.
 
-def by_columns(statement: Executable) -> Executable:
-    """The same query with each mapped class replaced by its columns, so that no object is made of a row."""
+None for one that stands for its own column; else the expression that an option or the mapping has put in its
+place, for which the attribute itself would be NULL.
+"""
+
+
+def by_columns(statement: Executable, dialect: Dialect) -> Executable:
+    """The same query with each mapped class replaced by its columns, so that no object is made of a row.
+
+    They are the columns that a session would load for the objects: `load_only`, `defer`, `undefer`,
+    `with_expression` and the mapping decide.
+    """
     if not isinstance(statement, Select):
         return statement
-    chosen: list[Any] = []
-    for described in statement.column_descriptions:
-        chosen += _expanded(described["expr"])
-    return statement.with_only_columns(*chosen)
+    described = [each["expr"] for each in statement.column_descriptions]
+    loaded = _loaded(statement, [_class_of(each) for each in described], dialect)
+    chosen = [_columns(expression, columns) for expression, columns in zip(described, loaded, strict=True)]
+    return statement.with_only_columns(*chain.from_iterable(chosen))
 
 
-def _expanded(expression: Any) -> list[Any]:
-    """The columns of a mapped class or an alias of one, without deferred ones; anything else by itself."""
+def _class_of(expression: Any) -> Mapper[Any] | None:
+    """The mapper of a mapped class or an alias of one."""
     inspected = inspect(expression, raiseerr=False)
-    if not isinstance(inspected, Mapper | AliasedInsp):
+    return inspected.mapper if isinstance(inspected, Mapper | AliasedInsp) else None
+
+
+def _loaded(
+    statement: Select[Any], mappers: Sequence[Mapper[Any] | None], dialect: Dialect
+) -> Sequence[Loaded | None]:
+    """What is loaded for each entity of a query; None for what is no mapped class."""
+    defaults = [None if mapper is None else _by_default(mapper) for mapper in mappers]
+    has_options = getattr(statement, "_with_options", True)  # which has no public name
+    if any(each is not None and (has_options or set(each.values()) - {None}) for each in defaults):
+        return _compiled(statement, mappers, dialect)
+    return defaults
+
+
+@lru_cache
+def _by_default(mapper: Mapper[Any]) -> Loaded:
+    """What is loaded for a mapped class where a query has no options."""
+    return _compiled(select(mapper), [mapper], DefaultDialect())[0] or {}
+
+
+def _compiled(
+    statement: Select[Any], mappers: Sequence[Mapper[Any] | None], dialect: Dialect
+) -> Sequence[Loaded | None]:
+    """What is loaded for each entity of a query, by the notes that the ORM makes while it compiles the query.
+
+    The ORM alone knows what options and mapping come to, and has no public name for its notes.
+    """
+    state: Any = statement.compile(dialect=dialect).compile_state
+    return [
+        None if mapper is None else _noted(mapper, entity.path.get(state.attributes, _NOTES, {}))
+        for entity, mapper in zip(state._entities, mappers, strict=True)  # noqa: SLF001  see above
+    ]
+
+
+def _noted(mapper: Mapper[Any], notes: Mapping[Any, Any]) -> Loaded:
+    loaded = {each: notes.get(each) for each in mapper.column_attrs}
+    return {
+        each.key: column if each.strategy_key == _EXPRESSION else None
+        for each, column in loaded.items()
+        if isinstance(column, ColumnElement)  # or it is a sign of the way it is deferred
+    }
+
+
+def _columns(expression: Any, loaded: Loaded | None) -> Iterable[Any]:
+    """The columns of one entity of a query."""
+    if loaded is None:
         return [_named(expression)]
-    attributes = inspected.mapper.column_attrs
-    return [_named(getattr(expression, each.key)) for each in attributes if not each.deferred]
+    return [
+        _named(getattr(expression, name)) if column is None else column.label(name)
+        for name, column in loaded.items()
+    ]
 
 
 def _named(expression: Any) -> Any:
@@ -42,3 +104,7 @@ def as_query(result: object) -> SelectBase | None:
     if isinstance(result, Query):
         result = result.statement
     return result if isinstance(result, SelectBase) else None
+
+
+_NOTES: Final = "memoized_setups"
+_EXPRESSION: Final = (("query_expression", True),)

@@ -45,8 +45,9 @@ _VERB: Final = re.compile(r"[\s(']*([a-z]+)")
 _READING: Final = frozenset(
     {"select", "values", "table", "with", "show", "fetch", "savepoint", "release", "rollback"}
 )
-# `for update` locks rows, `select … into` makes a table, a `with` may hold any of the others.
-_WRITING: Final = re.compile(r"\b(?:insert|update|delete|merge|into|for\s+(?:key\s+)?share)\b")
+# `for update` locks rows, `select … into` makes a table, `set_config` is a SET that can be called, a `with`
+# may hold any of the others.
+_WRITING: Final = re.compile(r"\b(?:insert|update|delete|merge|into|set_config|for\s+(?:key\s+)?share)\b")
 _CALL: Final = re.compile(r"([a-z_][a-z0-9_.$]*)\s*\(")
 _HARMLESS: Final = frozenset(
     """

@@ -17,7 +17,9 @@ from transaction.interfaces import DoomedTransaction  # type: ignore[import-unty
 
 from millstream.database.joining import JoinedSession, make_ready
 from millstream.database.lease import LeasedSession, rest
+from millstream.database.resolved import is_plain
 from millstream.database.rows import Closable
+from millstream.database.statements import Effect
 
 TEARDOWN: Final = 10.0
 """Seconds that undoing and giving back may take before the connection is dropped."""
@@ -77,6 +79,23 @@ class AsyncUnit:
         self._sync = lease_of
         self._forget = forget
         self._discarded = False
+
+    @property
+    def sync_session(self) -> LeasedSession:
+        """Its synchronous half."""
+        return self._sync
+
+    @property
+    def answers_alone(self) -> bool:
+        """Whether other connections would give other rows for a query than this session."""
+        session, lease = self._sync, self._sync.lease
+        if session.has_changes or not is_plain(session):
+            return True
+        return session.in_transaction() and (
+            lease.effect is not Effect.READS
+            or lease.is_needed(session)
+            or (lease.connection is not None and _ISOLATION in lease.connection.get_execution_options())
+        )
 
     async def discard(self) -> None:
         """Let go of everything on the author's wish."""
@@ -184,6 +203,7 @@ async def _limited(step: Awaitable[None], seconds: float | None) -> None:
         await step
 
 
+_ISOLATION: Final = "isolation_level"
 _DOOMED: Final = "the transaction was doomed: nothing of it is committed, so the body does not end well"
 _DISCARDED: Final = (
     "the session was removed before its writes were committed: call transaction.commit() before remove(), "
