@@ -9,7 +9,7 @@ from millstream.codecs.csv import Csv
 from millstream.codecs.json import Json
 from millstream.codecs.multipart import Part
 from millstream.codecs.ndjson import Ndjson
-from millstream.codecs.sse import Event
+from millstream.codecs.sse import Event, Sse
 from millstream.codecs.zip import Member
 from millstream.config import Settings
 from millstream.dispatch.controllers import ASGIAppController, Controller, RestController, TGController
@@ -43,6 +43,7 @@ __all__ = [
     "Reason",
     "RestController",
     "Settings",
+    "Sse",
     "Statistics",
     "Stops",
     "TGController",

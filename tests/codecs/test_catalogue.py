@@ -92,6 +92,26 @@ def test_nothing_is_claimed_twice(claims: dict[str, Any]) -> None:
         DEFAULT.with_codec(claiming(**claims))
 
 
+class Dialect(Csv):
+    name: ClassVar[str] = "excel"
+
+
+class Another(Csv):
+    name: ClassVar[str] = "semicolons"
+
+
+def test_dialects_share_the_media_type_and_the_extensions_of_their_codec() -> None:
+    catalogue = DEFAULT.with_codec(Dialect).with_codec(Another)
+    assert (catalogue["excel"], catalogue["semicolons"]) == (Dialect, Another)
+    assert catalogue.by_media_type("text/csv") is catalogue.by_extension("csv") is Csv
+
+
+@pytest.mark.parametrize("codec", [Csv, type("Same", (Csv,), {})])
+def test_a_name_is_not_shared(codec: type[Codec]) -> None:
+    with pytest.raises(ConfigurationError, match="two codecs claim the name 'csv': Csv and"):
+        DEFAULT.with_codec(codec)
+
+
 class Hurried(Lines):
     def __init__(self, *, action: str, charset: str, lifetime: float = 1.0) -> None:
         super().__init__(action=action, charset=charset)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.codecs.sse import Event, Sse
+from millstream.codecs.sse import END_ID, Event, Sse
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.events import Reason
 from millstream.testing.contracts import check_codec
@@ -178,3 +178,108 @@ def test_an_event_stream_is_always_utf_8() -> None:
 def test_a_retry_is_not_negative() -> None:
     with pytest.raises(ConfigurationError, match="'retry'"):
         codec(retry=-1)
+
+
+# Protocols that are somebody else's
+
+
+def test_the_last_event_has_an_id_that_no_other_can_have() -> None:
+    browser = EventSource()
+    browser.read(codec().item(Event("a", id=41)) + codec().tail())
+    assert browser.last_id == END_ID
+    with pytest.raises(WrongItem, match="its id 'end' is that of the last event: choose another"):
+        codec().item(Event("a", id=END_ID))
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("[DONE]", ("message", "[DONE]", END_ID)),
+        (Event({"a": 1}, "over", retry=5), ("over", '{"a":1}', END_ID)),
+        (Event("two\nlines"), ("message", "two\nlines", END_ID)),
+        ("", None),
+    ],
+)
+def test_an_author_names_the_last_event(end: Any, expected: Any) -> None:
+    tail = codec(end=end).tail()
+    if expected is None:
+        assert tail == b"id: end\ndata: \n\n"
+    else:
+        assert EventSource().read(tail) == [expected]
+
+
+def test_without_a_last_event_no_id_is_reserved() -> None:
+    encoder = codec(end=None)
+    assert (encoder.tail(), encoder.end_id) == (b"", None)
+    assert b"id: end\n" in encoder.item(Event(1, id=END_ID))
+
+
+def test_a_last_event_does_not_become_the_id_of_a_goodbye() -> None:
+    encoder = codec(end="[DONE]")
+    encoder.tail()
+    assert b"id:" not in encoder.goodbye(Reason.SHUTDOWN)
+
+
+def test_an_author_makes_the_event_of_a_failure() -> None:
+    encoder = codec(error=lambda problem: {"type": "error", "errorText": problem["title"]})
+    ((kind, data, _),) = EventSource().read(encoder.failed({"title": "Internal Server Error", "status": 500}))
+    assert (kind, json.loads(data)) == ("message", {"type": "error", "errorText": "Internal Server Error"})
+    named = codec(error=lambda problem: Event(problem, event="failed"))
+    assert EventSource().read(named.failed({"status": 500})) == [("failed", '{"status":500}', "")]
+
+
+def test_an_early_end_is_told_in_the_same_words_with_its_reason() -> None:
+    encoder = codec(error=lambda problem: Event(problem["reason"], event="over"))
+    assert EventSource().read(encoder.goodbye(Reason.TIMED_OUT)) == [("over", "timed-out", "")]
+
+
+def test_an_author_may_have_failures_go_without_a_word() -> None:
+    encoder = codec(error=None)
+    assert (encoder.failed({"status": 500}), encoder.goodbye(Reason.SHUTDOWN)) == (b"", b"")
+
+
+@pytest.mark.parametrize("error", [lambda _: object(), lambda _: Event(1, id=END_ID), lambda p: p["none"]])
+def test_an_error_function_that_fails_is_logged_and_ends_nothing_else(
+    error: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert codec(error=error).failed({"status": 500}) == b""
+    assert "Root.feed: the option 'error' of the codec 'sse' failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"end": 3}, "'end'.* is 3: it must be an Event, text or None"),
+        ({"end": Event("x", id=1)}, "'end'.*it must have no id"),
+        ({"end": Event(object())}, "'end'.*"),
+        ({"end": "\ud800"}, "'end'.*"),
+        ({"error": "failed"}, "'error'.* is 'failed': Expected `Callable`"),
+        ({"retry": -1}, "'retry'.* is -1: it must not be negative"),
+    ],
+)
+def test_a_wrong_option_is_found_at_start_up(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        Sse.check_options(options)
+
+
+class UiMessages(Sse):
+    """A dialect: a codec as any other."""
+
+    name = "ui-messages"
+    headers = {"x-vercel-ai-ui-message-stream": "v1"}  # noqa: RUF012  as an author writes it
+
+    def __init__(self, *, action: str, charset: str, **options: Any) -> None:
+        super().__init__(action=action, charset=charset, end="[DONE]", error=self.told, **options)
+
+    @staticmethod
+    def told(problem: Any) -> Any:
+        return {"type": "error", "errorText": problem.get("title", "")}
+
+
+def test_a_dialect_keeps_the_contract() -> None:
+    def read(body: bytes) -> list[Any]:
+        *events, (_, last, _) = EventSource().read(body)
+        assert last == "[DONE]"
+        return [json.loads(data) for _, data, _ in events]
+
+    check_codec(UiMessages, [{"type": "start"}, {"type": "finish"}], read=read)

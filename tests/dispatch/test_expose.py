@@ -105,6 +105,33 @@ def test_without_parentheses_is_told_at_once() -> None:
         def rows() -> None: ...
 
 
+class Lines:
+    name = "lines"
+    media_type = "text/x-lines"
+
+
+def test_a_codec_may_be_given_itself() -> None:
+    @expose(Lines)
+    def rows() -> None: ...
+
+    declaration = declared(rows)
+    assert declaration is not None
+    (exposure,) = declaration.exposures
+    assert (exposure.engine, exposure.codec) == ("lines", Lines)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (Lines(), "an object of the codec Lines: give the class itself"),
+        (dict, r"stands on dict without parentheses: write @expose\(\)"),
+    ],
+)
+def test_what_is_no_codec_is_told_at_once(wrong: Any, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        expose(wrong)
+
+
 @pytest.mark.parametrize(
     "thing", [Exposure, property(), staticmethod(print), classmethod(print), partial(print), print, 7]
 )

@@ -187,7 +187,7 @@ def test_after_an_honest_error_the_connection_goes_on(wire: WireClient, kind: st
         ("json", b"[]"),
         ("ndjson", b""),
         ("csv", b""),
-        ("sse", b': open\nevent: end\ndata: {"reason":"completed"}\n\n'),
+        ("sse", b': open\nid: end\nevent: end\ndata: {"reason":"completed"}\n\n'),
     ],
 )
 def test_an_empty_stream_is_an_empty_200(wire: WireClient, kind: str, extension: str, body: bytes) -> None:

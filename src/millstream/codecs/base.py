@@ -45,6 +45,10 @@ class Codec(ABC):
     """What a URL ends in to ask for this format, without the dot."""
     takes: ClassVar[str] = "what this format can say"
     """The items it can carry, in words, for error texts."""
+    headers: ClassVar[Mapping[str, str]] = {}
+    """What every response in this format says of itself, unless its author says otherwise."""
+    end_id: str | None = None
+    """The event id of a client that has seen all; one that comes back with it is answered 204."""
     head_first: bool = False
     keep_alive: bytes = b""
     columns: tuple[Column, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,9 +28,12 @@ from millstream.errors import ConfigurationError
 class Catalogue:
     """The codecs an application knows; one more is `catalogue.with_codec(Mine)`.
 
+    The dialects of a codec, which are its subclasses, may share its extensions and media type: an action
+    says which of them is meant.
+
     Raises:
-        ConfigurationError: when a codec does not describe itself, or two claim the same name, extension
-            or media type.
+        ConfigurationError: when a codec does not describe itself, or two claim the same name, or two that
+            are not of one family the same extension or media type.
     """
 
     codecs: tuple[type[Codec], ...]
@@ -39,9 +42,10 @@ class Catalogue:
         for codec in self.codecs:
             _check_description(codec)
             _check_options(codec)
-        _check_unique("name", [codec.name for codec in self.codecs])
-        _check_unique("media type", [codec.media_type for codec in self.codecs])
-        _check_unique("extension", [each for codec in self.codecs for each in codec.extensions])
+        _check_unique("name", [(codec.name, codec) for codec in self.codecs], shared=False)
+        _check_unique("media type", [(codec.media_type, codec) for codec in self.codecs], shared=True)
+        extensions = [(each, codec) for codec in self.codecs for each in codec.extensions]
+        _check_unique("extension", extensions, shared=True)
 
     def get(self, name: str) -> type[Codec] | None:
         """The codec of this name, None if there is none: then an engine may be meant, or a template."""
@@ -105,12 +109,23 @@ def _check_options(codec: type[Codec]) -> None:
             )
 
 
-def _check_unique(what: str, claimed: list[str]) -> None:
-    for value, times in Counter(claimed).items():
-        if times > 1:
-            raise ConfigurationError(f"two codecs claim the {what} {value!r}: each must be claimed once")
+def _check_unique(what: str, claims: Sequence[tuple[str, type[Codec]]], *, shared: bool) -> None:
+    """Each value is claimed once; where it may be shared, by one codec and its dialects."""
+    claiming: dict[str, list[type[Codec]]] = {}
+    for value, codec in claims:
+        claiming.setdefault(value, []).append(codec)
+    for value, codecs in claiming.items():
+        is_family = len(set(codecs)) == len(codecs) and any(
+            all(issubclass(each, codec) for each in codecs) for codec in codecs
+        )
+        if len(codecs) > 1 and not (shared and is_family):
+            raise ConfigurationError(
+                f"two codecs claim the {what} {value!r}: {codecs[0].__qualname__} and "
+                f"{codecs[1].__qualname__}; each must be claimed once{_SHARED if shared else ''}"
+            )
 
 
+_SHARED: Final = ", unless the one is a dialect of the other: its subclass"
 _SHAPES: Final = {
     "name": re.compile(r"[a-z][a-z0-9_-]*"),
     "media_type": re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+"),  # RFC 6838 §4.2, in lower case

@@ -2,13 +2,18 @@
 
 An item is an `Event`, a text (the event's data as it is), or any object (the data as JSON). The stream
 ends with an `end` event, because `EventSource` takes every end for an accident and connects again unless
-the page closes it; `error` and `goodbye` events tell the other ways out.
+the page closes it; `error` and `goodbye` events tell the other ways out. Most pages do not close it, so
+the id of the `end` event is reserved: a client that comes back with it has seen all, and is answered 204,
+after which no `EventSource` comes again.
+
+The options `end` and `error` are for protocols whose events are somebody else's.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -16,7 +21,7 @@ import msgspec
 
 from millstream.codecs.objects import ObjectCodec
 from millstream.codecs.values import last_words
-from millstream.errors import ConfigurationError
+from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.events import Reason
 
 
@@ -45,6 +50,33 @@ class Event(msgspec.Struct, frozen=True):
                 raise ValueError(f"the retry of an Event is {self.retry}: it must not be negative")
 
 
+def _check_field(name: str, value: object, *kinds: type) -> None:
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"the {name} of an Event is {value!r}: it must be {expected}")
+    if isinstance(value, str) and _FORGING.search(value):
+        raise ValueError(
+            f"the {name} of an Event is {value!r}: it must not contain CR, LF, NUL or lone surrogates"
+        )
+
+
+_FORGING: Final = re.compile("[\r\n\0\ud800-\udfff]")
+
+
+def error_event(problem: Mapping[str, Any]) -> Event:
+    """The event of a failure, unless the option `error` makes another."""
+    return Event(problem, event="error")
+
+
+COMPLETED: Final = Event({"reason": "completed"}, event="end")
+"""The last event, unless the option `end` names another."""
+
+END_ID: Final = "end"
+"""The id of the last event, whichever it is; no other event can have it."""
+
+_LOG: Final = logging.getLogger("millstream")
+
+
 class Sse(ObjectCodec):
     """An event an item; the head hardly waits for the first, so that the client knows it is connected.
 
@@ -52,9 +84,15 @@ class Sse(ObjectCodec):
         action: the action whose items these are.
         charset: not asked: an event stream is always UTF-8.
         retry: milliseconds after which clients come back when the process was shut down.
+        end: the last event of a stream that ended well, or its data, such as `"[DONE]"`. With None there is
+            no such event, and no id by which a client could be known to have seen all.
+        error: makes the last event of a stream that failed, or its data, from the problem document
+            (RFC 9457); one that was ended early has the member `reason`. None: such a stream is broken off
+            without a word.
 
     Raises:
-        ConfigurationError: when `retry` is negative.
+        ConfigurationError: when `retry` is negative, `end` is no event, or has an id, or `error` cannot be
+            called.
     """
 
     name: ClassVar[str] = "sse"
@@ -65,14 +103,38 @@ class Sse(ObjectCodec):
     # without data to libraries that are less strict than a browser.
     keep_alive: bytes = b": keep-alive\n"
 
-    def __init__(self, *, action: str, charset: str, retry: int = 1000) -> None:  # noqa: ARG002  see above
+    def __init__(
+        self,
+        *,
+        action: str,
+        charset: str,  # noqa: ARG002  see above
+        retry: int = 1000,
+        end: Event | str | None = COMPLETED,
+        error: Callable[[Mapping[str, Any]], Any] | None = error_event,
+    ) -> None:
         super().__init__(action=action, charset="utf-8")
         if retry < 0:
-            raise ConfigurationError(
-                f"the option 'retry' of the codec 'sse' is {retry}: it must not be negative"
-            )
+            raise self._wrong("retry", retry, "it must not be negative")
+        if end is not None and not isinstance(end, Event | str):
+            raise self._wrong("end", end, "it must be an Event, text or None")
+        if isinstance(end, Event) and end.id is not None:
+            raise self._wrong("end", end, "it must have no id: the id of the last event is reserved")
+        if error is not None and not callable(error):
+            raise self._wrong("error", error, "it must be a function of the problem, or None")
         self._retry = retry
+        self._end = end
+        self._error = error
         self._last_id: bytes | None = None
+        self.end_id = None if end is None else END_ID
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """See `Codec`; the last event is tried, too."""
+        super().check_options(options)
+        try:
+            cls(action="", charset="utf-8", **options).tail()
+        except WrongItem as refused:
+            raise cls._wrong("end", options.get("end"), refused.expected) from refused
 
     def head(self) -> bytes:
         """A comment: some servers and proxies hold a head back until the first byte of the body."""
@@ -85,15 +147,29 @@ class Sse(ObjectCodec):
         return self._data(item, item)
 
     def tail(self) -> bytes:
-        """The `end` event, on which a page closes its `EventSource`."""
-        return b'event: end\ndata: {"reason":"completed"}\n\n'
+        """The last event, on which a page closes its `EventSource`."""
+        if self._end is None:
+            return b""
+        event = self._end if isinstance(self._end, Event) else Event(self._end)
+        identity = b"" if self.end_id is None else b"id: %b\n" % self.end_id.encode()
+        return identity + _lines(event) + self._data(event.data, event)
 
     def failed(self, problem: Mapping[str, Any], /) -> bytes:
-        """An `error` event with the problem document (RFC 9457)."""
-        return b"event: error\ndata: %b\n\n" % last_words(problem)
+        """An `error` event with the problem document (RFC 9457), or the author's own."""
+        if self._error is error_event:
+            return b"event: error\ndata: %b\n\n" % last_words(problem)
+        if self._error is None:
+            return b""
+        try:
+            return self.item(self._error(dict(problem)))
+        except Exception:  # noqa: BLE001  the failure before this one is what ends the stream
+            _LOG.exception("%s: the option 'error' of the codec %r failed", self.action, self.name)
+            return b""
 
     def goodbye(self, reason: Reason, /) -> bytes:
         """A `goodbye` event; at a shutdown it says when to come back, and with which id."""
+        if self._error is not error_event:
+            return self.failed({**_ENDED_EARLY, "reason": str(reason)})
         fields = b""
         if reason is Reason.SHUTDOWN:
             fields = b"retry: %d\n" % self._retry
@@ -103,15 +179,11 @@ class Sse(ObjectCodec):
 
     def _fields(self, event: Event) -> bytes:
         """The lines before the data."""
-        lines = b""
-        if event.event:
-            lines = b"event: %b\n" % event.event.encode()
         if event.id is not None:
+            if str(event.id) == self.end_id:
+                raise self.refusal(event, f"its id {END_ID!r} is that of the last event: choose another")
             self._last_id = str(event.id).encode()
-            lines += b"id: %b\n" % self._last_id
-        if event.retry is not None:
-            lines += b"retry: %d\n" % event.retry
-        return lines
+        return _lines(event)
 
     def _data(self, data: Any, item: Any) -> bytes:
         """The lines of the data and the empty one that ends the event."""
@@ -123,18 +195,24 @@ class Sse(ObjectCodec):
             payload = _LINE_END.sub(b"\ndata: ", payload)
         return b"data: %b\n\n" % payload
 
-
-def _check_field(name: str, value: object, *kinds: type) -> None:
-    if not isinstance(value, kinds) or isinstance(value, bool):
-        expected = " or ".join(kind.__name__ for kind in kinds)
-        raise TypeError(f"the {name} of an Event is {value!r}: it must be {expected}")
-    if isinstance(value, str) and _FORGING.search(value):
-        raise ValueError(
-            f"the {name} of an Event is {value!r}: it must not contain CR, LF, NUL or lone surrogates"
-        )
+    @classmethod
+    def _wrong(cls, option: str, value: object, why: str) -> ConfigurationError:
+        return ConfigurationError(f"the option {option!r} of the codec {cls.name!r} is {value!r}: {why}")
 
 
+def _lines(event: Event) -> bytes:
+    """The lines of an event before its data."""
+    lines = b""
+    if event.event:
+        lines = b"event: %b\n" % event.event.encode()
+    if event.id is not None:
+        lines += b"id: %b\n" % str(event.id).encode()
+    if event.retry is not None:
+        lines += b"retry: %d\n" % event.retry
+    return lines
+
+
+_ENDED_EARLY: Final = {"type": "about:blank", "title": "The stream was ended early", "status": 503}
 _LF: Final = 0x0A
 _CR: Final = 0x0D
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")  # and nothing else: U+2028, form feeds and their like are text
-_FORGING: Final = re.compile("[\r\n\0\ud800-\udfff]")

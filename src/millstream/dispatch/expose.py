@@ -31,6 +31,8 @@ class Exposure:
     content_type: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)  # the codec's; it checks them
     download: str | None = None  # the name it is saved under; "" for not at all, None where nothing is said
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    codec: type[Any] | None = None  # where it was given itself, and not by its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,13 @@ class Declaration:
 
 
 def expose(
-    engine_or_template: str = "",
+    engine_or_template: str | type[Any] = "",
     content_type: str | None = None,
     *,
     inherit: bool = False,
     allowed_methods: Sequence[str] | None = None,
     download: str | None = None,
+    headers: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Callable[[Exposed], Exposed]:
     """Make a controller's method reachable, and say how its result is sent.
@@ -68,13 +71,15 @@ def expose(
     topmost is the default.
 
     Args:
-        engine_or_template: a codec (`"json"`, `"csv"`), a template, or nothing: text and bytes are sent raw.
+        engine_or_template: a codec (`"json"`, `"csv"`, or its class), a template, or nothing: text and bytes
+            are sent raw.
         content_type: of the response; the engine's own when not given.
         inherit: take over what the base classes' method of the same name declares, after one's own.
         allowed_methods: the HTTP methods that may reach the action; others are answered 405.
         download: the name the body is saved under, with parameters of the action in braces:
             `"flights-{month}.csv"`. It holds for every codec stacked here that names none, with that codec's
             extension; `""` is no name.
+        headers: what every response in this format says, unless the action says otherwise.
         options: settings of this action (`lifetime=60`) and options of the codec (`fields=(...)`). Where both
             have a name, true and false are the setting's, text is the codec's (`compression="snappy"`).
             `durable=True`, or a `Durable`, for an output that is produced once and kept to be resumed.
@@ -83,13 +88,15 @@ def expose(
         ConfigurationError: when it is used without parentheses, on something that is no plain function, or
             with a content type or method that HTTP does not know.
     """
-    if not isinstance(engine_or_template, str):
-        raise ConfigurationError(
-            f"@expose stands on {_called(engine_or_template)} without parentheses: write @expose()"
-        )
+    _check_engine(engine_or_template)
     said = Declaration(
         exposures=_exposures(
-            engine_or_template, content_type, inherit=inherit, options=options, download=download
+            engine_or_template,
+            content_type,
+            inherit=inherit,
+            options=options,
+            download=download,
+            headers=headers or {},
         ),
         settings=MappingProxyType({k: v for k, v in options.items() if is_setting(k, v)}),
         allowed_methods=_methods(allowed_methods),
@@ -117,13 +124,23 @@ def declared(function: object) -> Declaration | None:
     return declaration if isinstance(declaration, Declaration) else None
 
 
+def _check_engine(engine: object) -> None:
+    if isinstance(engine, str) or (isinstance(engine, type) and hasattr(engine, "media_type")):
+        return
+    if hasattr(type(engine), "media_type"):
+        name = type(engine).__qualname__
+        raise ConfigurationError(f"@expose was given an object of the codec {name}: give the class itself")
+    raise ConfigurationError(f"@expose stands on {_called(engine)} without parentheses: write @expose()")
+
+
 def _exposures(
-    engine: str,
+    engine: str | type[Any],
     content_type: str | None,
     *,
     inherit: bool,
     options: Mapping[str, Any],
     download: str | None,
+    headers: Mapping[str, str],
 ) -> tuple[Exposure, ...]:
     if content_type is not None and not _MEDIA_TYPE.fullmatch(content_type):
         raise ConfigurationError(
@@ -135,10 +152,13 @@ def _exposures(
         )
     codec_options = {k: v for k, v in options.items() if not is_setting(k, v)}
     if inherit and not engine and content_type is None and not codec_options:
-        if download is not None:
-            raise ConfigurationError(f"the download {download!r} is of no format: name the codec beside it")
+        for what, given in {"download": download, "headers": headers or None}.items():
+            if given is not None:
+                raise ConfigurationError(f"the {what} {given!r} is of no format: name the codec beside it")
         return ()  # only inherits: a raw alternative of its own would come before the inherited default
-    return (Exposure(engine, content_type, MappingProxyType(codec_options), download),)
+    name, codec = (engine, None) if isinstance(engine, str) else (engine.name, engine)
+    fixed = MappingProxyType(dict(headers))
+    return (Exposure(name, content_type, MappingProxyType(codec_options), download, fixed, codec),)
 
 
 def _methods(names: Sequence[str] | None) -> frozenset[str] | None:

@@ -19,6 +19,11 @@ class Chosen:
     offer: Offer
     negotiated: bool  # by `Accept`: another client could have got another format at this URL
 
+    def has_all(self, request: Request) -> bool:
+        """Whether an `EventSource` came back after the last event: only a 204 keeps it from coming again."""
+        end_id = self.offer.end_id
+        return end_id is not None and request.field(b"last-event-id") == end_id
+
 
 def chosen(match: Match, plan: Plan, request: Request) -> Chosen:
     """The format the client asks for; the query field that named it is not the action's.

@@ -182,6 +182,8 @@ class Visit:
 
     async def _attempt(self, decided: Chosen) -> Stage | None:
         match, download = decided.match, decided.offer.download
+        if decided.offer.headers:
+            self._response.raw_headers.extend(decided.offer.headers)
         args, kwargs = bind(match)
         self._sending = sending = Sending(
             self._house,
@@ -242,6 +244,9 @@ class Visit:
                 await call(before, *args, **kwargs)
         except HTTPError as raised:
             return no_failure(raised)
+        if decided.has_all(self._request):
+            self._response.headers.setdefault("Cache-Control", "no-store")
+            return None
         if self._run is not None and not await self._run.claim(self._stream, decided, args, kwargs):
             return None  # it is produced elsewhere, by whoever was first
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from millstream.codecs.base import Codec, is_charset, with_charset
 from millstream.codecs.raw import Raw
@@ -15,6 +15,7 @@ from millstream.dispatch.expose import Exposure
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.pipeline.downloads import Download, download_of, require_uncompressed
 from millstream.protocol.columns import Column
+from millstream.web.fields import checked_field
 from millstream.web.mediatypes import media_type_of, parameter_of
 
 
@@ -33,6 +34,8 @@ class Offer:
     download: Download | None = None
     row_type: type | None = None  # of the rows, where the action is annotated with it
     columns: tuple[Column, ...] = ()  # of that type
+    headers: tuple[tuple[bytes, bytes], ...] = ()  # of every response, as ASGI has them
+    end_id: str | None = None  # the event id of a client that has seen all
 
     def type_for(self, codec: Codec) -> str:
         """The content type of one stream; of several parts it names what separates them (RFC 2046 §5.1.1)."""
@@ -53,8 +56,9 @@ class Offer:
         )
 
     def sealed(self) -> Offer:
-        """This offer with what else is chosen for each stream: for one stream that many will read."""
-        return self.said(self.type_for(self.encoder(""))) if self._is_multipart else self
+        """This offer for a recorded stream: with what else is chosen for each, and no ids of its own."""
+        offer = self.said(self.type_for(self.encoder(""))) if self._is_multipart else self
+        return replace(offer, end_id=None)
 
     @property
     def _is_multipart(self) -> bool:
@@ -82,11 +86,31 @@ class Offer:
             as_annotated: whether its items are the action's own, of the type that its annotation says.
         """
         codec = self.codec(action=action, charset=self.charset, **self.options)
+        if codec.end_id != self.end_id:
+            codec.end_id = self.end_id
         if as_annotated and self.row_type is not None:
             codec.declare(self.columns)
             encode = checked(codec.item, self.row_type, action=action, codec=codec.name)
             codec.item = encode  # type: ignore[method-assign]  # of this stream alone
         return codec
+
+
+def fixed_headers(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that every response in a format has, as ASGI has them; of two with one name, the later.
+
+    Raises:
+        ConfigurationError: when one cannot be sent, or is decided about elsewhere.
+    """
+    fixed: dict[bytes, bytes] = {}
+    for given, value in headers.items():
+        try:
+            name, text = checked_field(given, value)
+        except (TypeError, ValueError) as wrong:
+            raise ConfigurationError(f"its headers are wrong: {wrong}") from wrong
+        if (instead := _DECIDED_ELSEWHERE.get(name.lower())) is not None:
+            raise ConfigurationError(f"the header {name!r} cannot be fixed: {instead}")
+        fixed[name.lower().encode("latin-1")] = text.encode("latin-1")
+    return tuple(fixed.items())
 
 
 def with_downloads(
@@ -130,3 +154,11 @@ def with_rows(offers: Sequence[Offer], row_type: type | None) -> tuple[Offer, ..
         except WrongItem as refused:
             raise ConfigurationError(f"rows of {row_type.__qualname__}: it {refused.expected}") from refused
     return tuple(typed)
+
+
+_DECIDED_ELSEWHERE: Final = {
+    "connection": "the server decides about it",
+    "content-disposition": "give expose the download",
+    "content-length": "only the action knows how long its body is",
+    "content-type": "give expose the content_type",
+}

@@ -21,7 +21,7 @@ from millstream.engine.terms import Terms, terms_of
 from millstream.errors import ConfigurationError, HTTPError
 from millstream.pipeline.clients import ClientKey, checked, client_of
 from millstream.pipeline.durable import Durability, durability_of
-from millstream.pipeline.offers import Offer, with_downloads, with_rows
+from millstream.pipeline.offers import Offer, fixed_headers, with_downloads, with_rows
 from millstream.web.mediatypes import media_type_of, parameter_of
 from millstream.web.negotiation import best
 from millstream.web.request import Request
@@ -129,7 +129,7 @@ class Planner:
 
     def extensions_of(self, exposure: Exposure) -> frozenset[str]:
         """The URL extensions that ask for an exposure."""
-        codec = self._catalogue.get(exposure.engine) if exposure.engine else Raw
+        codec = self._codec(exposure) if exposure.engine else Raw
         if exposure.content_type is None:
             return frozenset(codec.extensions if codec not in (None, Raw) else ("html", "htm"))
         guessed = mimetypes.guess_all_extensions(media_type_of(exposure.content_type))
@@ -148,7 +148,7 @@ class Planner:
         )
         offers = with_rows(offers, row_type_of(action.signature.returns))
         has_own = FORMAT in action.signature.named
-        by_format = {} if len(offers) == 1 or has_own else _by_format(exposures, offers)
+        by_format = {} if len(offers) == 1 or has_own else _by_format(offers)
         durable = durability_of(said, action, offers, settings)
         plan = Plan(offers, settings, Compression(settings), by_format, terms, client_key, durable)
         if durable is not None:
@@ -173,27 +173,41 @@ class Planner:
             template=template,
             charset=charset,
             chosen_type=bool(exposure.content_type or exposure.engine),
+            headers=fixed_headers({**codec.headers, **exposure.headers}),
+            end_id=example.end_id,
         )
 
     def _engine(self, exposure: Exposure) -> tuple[type[Codec], str | None]:
         """A codec's name, or a template's, which TurboGears writes with its engine: `jinja:index.html`."""
         if not exposure.engine:
             return Raw, None
-        codec = self._catalogue.get(exposure.engine)
+        codec = self._codec(exposure)
         if codec is not None:
             return codec, None
         name = exposure.engine.removeprefix("jinja:")
         self._templates.get(name)
         return Raw, name
 
+    def _codec(self, exposure: Exposure) -> type[Codec] | None:
+        """The codec of an exposure, which need not be in the catalogue where it was given itself."""
+        codec = exposure.codec
+        if codec is None:
+            return self._catalogue.get(exposure.engine)
+        if not issubclass(codec, Codec):
+            raise ConfigurationError(f"@expose was given {codec.__qualname__}, which is no Codec")
+        if codec not in self._catalogue.codecs:
+            self._catalogue.with_codec(codec)
+        return codec
 
-def _by_format(exposures: Sequence[Exposure], offers: Sequence[Offer]) -> dict[str, Offer]:
-    """What each format may be called: its codec's name or an extension; of two with one name, the upper."""
+
+def _by_format(offers: Sequence[Offer]) -> dict[str, Offer]:
+    """What each format may be called: its codec's name, or else an extension; of two with one, the upper."""
+    codecs = {offer.codec.name: offer for offer in reversed(offers) if not offer.is_raw}
     named: dict[str, Offer] = {}
-    for exposure, offer in zip(exposures, offers, strict=True):
-        own = () if offer.is_raw else (exposure.engine.lower(),)
+    for offer in offers:
+        own = () if offer.is_raw else (offer.codec.name,)
         for name in (*own, *sorted(offer.extensions)):
-            named.setdefault(name, offer)
+            named.setdefault(name, codecs.get(name, offer))
     return named
 
 

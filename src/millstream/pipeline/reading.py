@@ -256,6 +256,8 @@ class Reading(Sending):
         )
 
     def _head(self, content: Content) -> Head:
+        for field, text in self._chosen.offer.headers:
+            self._response.headers.setdefault(field.decode("latin-1"), text.decode("latin-1"))
         for name, value in content.facts().items():
             self._response.headers[name] = value
         described = self._described(self._chosen.offer.content_type)

@@ -165,10 +165,8 @@ class Recording:
 
     def _sealed(self, offer: Offer) -> Offer:
         """The offer in the one content type that all readers of the run are told."""
-        if self._lease is None:
-            return offer.sealed()
-        stored = self._lease.state.content_type
-        return offer.said(stored) if stored.startswith("multipart/") else offer
+        stored = "" if self._lease is None else self._lease.state.content_type
+        return (offer.said(stored) if stored.startswith("multipart/") else offer).sealed()
 
     async def _leased(self, run: str, durable: Durability, offer: Offer) -> Lease | None:
         """The right to produce a run; None when there is such a run."""
