@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from math import inf, nan
 from typing import Any
@@ -55,6 +55,7 @@ def test_a_formula_is_text() -> None:
         (True, "1"),
         (date(1900, 3, 1), "61"),
         (datetime(2024, 1, 1, 12), "45292.5"),  # noqa: DTZ001  a reading
+        (datetime(2024, 1, 1, 13, tzinfo=timezone(timedelta(hours=1))), "45292.5"),  # in UTC
         (time(6), "0.25"),
         (timedelta(days=2, hours=12), "2.5"),
     ],
@@ -71,7 +72,8 @@ def test_a_number_is_a_number(value: Any, number: str) -> None:
         (Decimal("1e400"), "1E+400"),
         (date(1900, 2, 28), "1900-02-28"),
         (datetime(1, 1, 1), "0001-01-01T00:00:00"),  # noqa: DTZ001  a reading
-        (datetime(2024, 1, 1, tzinfo=UTC), "2024-01-01T00:00:00+00:00"),
+        (datetime(1900, 1, 1, tzinfo=UTC), "1900-01-01T00:00:00+00:00"),
+        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))), "9999-12-31T23:59:59.999999-01:00"),
         (time(1, tzinfo=UTC), "01:00:00+00:00"),
         (timedelta(seconds=-1), "-PT1S"),
         (UUID(int=0), str(UUID(int=0))),

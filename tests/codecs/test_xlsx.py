@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 
@@ -88,11 +89,37 @@ def test_batches_are_rows() -> None:
 
 
 @pytest.mark.parametrize("cell", ["\ud800", object(), "x" * 32_768])
-def test_a_row_that_cannot_be_written_is_named(cell: Any) -> None:
+def test_a_row_that_cannot_be_written_is_named_with_its_column(cell: Any) -> None:
     encoder = codec()
-    encoder.item({"a": 1})
-    with pytest.raises(WrongItem, match="in row 2, "):
-        encoder.item({"a": cell})
+    encoder.item({"a": 1, "b": 2})
+    with pytest.raises(WrongItem, match="in row 2, the column 'b': "):
+        encoder.item({"a": 3, "b": cell})
+
+
+MOMENTS = [datetime(2026, 3, 29, 0, 30, tzinfo=UTC), datetime(2026, 3, 29, 1, 30, tzinfo=UTC)]
+
+
+def test_moments_with_a_zone_are_dates_in_utc_that_say_so() -> None:
+    book = load_workbook(BytesIO(body_of(codec(), [{"at": at} for at in MOMENTS])))
+    cells = [book.active.cell(row, 1) for row in (2, 3)]
+    assert [cell.value for cell in cells] == [at.replace(tzinfo=None) for at in MOMENTS]
+    assert {(cell.is_date, cell.number_format) for cell in cells} == {
+        (True, 'yyyy\\-mm\\-dd\\ hh:mm:ss\\ "UTC"')
+    }
+    frame = pd.read_excel(BytesIO(body_of(codec(), [{"at": at} for at in MOMENTS])))
+    assert frame["at"].dtype.kind == "M"
+
+
+def test_moments_are_shown_by_the_clocks_of_a_zone() -> None:
+    body = body_of(codec(zone="Europe/Berlin"), [{"at": at, "day": at.date()} for at in MOMENTS])
+    assert [str(row["at"]) for row in read(body)] == ["2026-03-29 01:30:00", "2026-03-29 03:30:00"]
+    assert load_workbook(BytesIO(body)).active.cell(2, 1).number_format == "yyyy\\-mm\\-dd\\ hh:mm:ss"
+
+
+@pytest.mark.parametrize("zone", ["Mars", "", "../etc/passwd", "Europe"])
+def test_a_zone_that_there_is_not_is_refused_at_start_up(zone: str) -> None:
+    with pytest.raises(ConfigurationError, match="the option 'zone' of the codec 'xlsx'"):
+        Xlsx.check_options({"zone": zone})
 
 
 @pytest.mark.parametrize("width", [16_384, 16_385])

@@ -1,14 +1,15 @@
 """Cells of a spreadsheet (ECMA-376 part 1, §18.3.1.4): the XML of one value, after the cell's reference.
 
-What a spreadsheet would change is written as text: a number has 15 digits there, a moment no zone, and no
-date lies before March 1900. Text stands in its cell (`inlineStr`), where nothing is taken for a formula.
+What a spreadsheet would change is written as text: a number has 15 digits there, and no date lies before
+March 1900. It knows no zones either: a moment with one is a date in UTC, and its format says so. Text stands
+in its cell (`inlineStr`), where nothing is taken for a formula.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from math import isfinite
 from types import NoneType
@@ -75,9 +76,20 @@ def _decimal_xml(value: Decimal) -> str:
 
 
 def _datetime_xml(value: datetime) -> str:
-    if value.tzinfo is not None or value < _FIRST_DAY:
+    style, reading = 1, value
+    if value.tzinfo is not None:
+        style, reading = 5, local(value, UTC)
+    if reading.tzinfo is not None or reading < _FIRST_DAY:
         return text_xml(value.isoformat())
-    return f'" s="1"><v>{_days(value - _DAY_ZERO)!r}</v></c>'
+    return f'" s="{style}"><v>{_days(reading - _DAY_ZERO)!r}</v></c>'
+
+
+def local(value: datetime, zone: tzinfo) -> datetime:
+    """What a calendar and a clock of a zone show; the moment itself where Python's calendar ends before."""
+    try:
+        return value.astimezone(zone).replace(tzinfo=None)
+    except OverflowError:
+        return value
 
 
 def _date_xml(value: date) -> str:
@@ -110,6 +122,7 @@ STYLES: Final = (
     "yyyy\\-mm\\-dd",
     "hh:mm:ss",
     "[h]:mm:ss",
+    "yyyy\\-mm\\-dd\\ hh:mm:ss\\ &quot;UTC&quot;",
 )
 """Formats of numbers, in the order of the attribute `s`."""
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar, Final
+from zoneinfo import ZoneInfo
 
+from millstream.codecs.cells import cell_xml, local
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.table import Cells, TableCodec
 from millstream.codecs.workbook import MOST_COLUMNS, Workbook
@@ -25,6 +28,8 @@ class Xlsx(TableCodec):
         fields: the columns in order, which also name the cells of plain tuples and lists.
         header: whether the first row of each sheet names the columns.
         sheet: the name of the sheet; further ones are numbered.
+        zone: the time zone whose clocks show the moments that have a zone, as `Europe/Berlin`. Without it
+            they are in UTC, and the format of their cells says so.
 
     Raises:
         ConfigurationError: when an option cannot be used.
@@ -42,6 +47,7 @@ class Xlsx(TableCodec):
         fields: Sequence[str] | None = None,
         header: bool = True,
         sheet: str = "Sheet",
+        zone: str | None = None,
     ) -> None:
         super().__init__(action=action, charset=charset, fields=fields)
         if not _TITLE.fullmatch(sheet):
@@ -49,6 +55,7 @@ class Xlsx(TableCodec):
                 f"the option 'sheet' of the codec 'xlsx' is {sheet!r}: it must be a name of 1 to 25 "
                 "characters, without any of []:*?/\\ and not between apostrophes"
             )
+        self._zone = None if zone is None else _zone(zone)
         self._header = header
         self._sheet = sheet
         self._workbook: Workbook | None = None
@@ -72,10 +79,22 @@ class Xlsx(TableCodec):
 
     def _add(self, cells: Cells, item: Any) -> bytes:
         workbook = self._workbook or self._opened()
+        if self._zone is not None:
+            cells = [_shown(value, self._zone) for value in cells]
         try:
             return workbook.add(cells)
         except UNWRITABLE as error:
-            raise self.refusal(item, f"in row {self.coming}, {error}", row=self.coming) from error
+            where = f"in row {self.coming}, the column {self._misfit(cells)!r}: {error}"
+            raise self.refusal(item, where, row=self.coming) from error
+
+    def _misfit(self, cells: Cells) -> str | None:
+        """The column of the first cell that cannot be written."""
+        for name, value in zip(self.names, cells, strict=False):
+            try:
+                cell_xml(value).encode()
+            except UNWRITABLE:
+                return name
+        return None
 
     def _opened(self) -> Workbook:
         if self._workbook is None:
@@ -86,6 +105,19 @@ class Xlsx(TableCodec):
             except UNWRITABLE as error:
                 raise self.refusal(self.names, f"in the header, {error}") from error
         return self._workbook
+
+
+def _shown(value: Any, zone: ZoneInfo) -> Any:
+    return local(value, zone) if isinstance(value, datetime) and value.tzinfo is not None else value
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, LookupError, OSError):
+        raise ConfigurationError(
+            f"the option 'zone' of the codec 'xlsx' is {name!r}: it must name a time zone, as Europe/Berlin"
+        ) from None
 
 
 _TITLE: Final = re.compile(r"(?!')[^\[\]:*?/\\\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]{1,25}(?<!')")
