@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from tests.engine.conftest import PATIENCE, AsyncUnit, Unit, begun
 
+import millstream
 from millstream.engine.scope import Scope, _finish
 from millstream.engine.stream import Stream
 from millstream.engine.threads import Lanes
@@ -296,6 +299,15 @@ async def test_a_stream_is_settled_when_it_is_committed_and_not_before() -> None
     scope = await opened(AsyncUnit("a", []))
     await scope.settled()
     assert scope.stream.state is State.ENDING
+
+
+def test_nothing_else_tells_a_stream_that_it_was_committed() -> None:
+    tells = re.compile(r"\.tell\(Event\.(EXHAUSTED|COMMITTED)\)")
+    source = Path(millstream.__file__).parent
+    found = {
+        path.relative_to(source).as_posix() for path in source.rglob("*.py") if tells.search(path.read_text())
+    }
+    assert found == {"engine/scope.py"}
 
 
 @pytest.mark.parametrize("step", ["prepare", "commit"])

@@ -9,7 +9,20 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from millstream import Millstream, Settings, TGController, abort, expose, request, response, stream
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from millstream import (
+    ASGIAppController,
+    Millstream,
+    Settings,
+    TGController,
+    abort,
+    expose,
+    request,
+    response,
+    stream,
+)
 from millstream.errors import OutsideRequest
 from millstream.protocol.events import Reason, Statistics
 from millstream.protocol.ports import Join
@@ -100,6 +113,18 @@ class Sync(TGController):
     def events(self) -> Iterator[Any]:
         return items(told())  # the head of server-sent events does not wait for a generator's first step
 
+    @expose()
+    def streamed(self) -> Response:
+        return StreamingResponse(items(told()), media_type="text/plain")
+
+    @expose()
+    def at_once(self) -> Response:
+        planned = told()
+        answer = PlainTextResponse("".join(items(planned)))
+        if planned.get("length") is not None:
+            answer.headers["content-length"] = str(planned["length"])
+        return answer
+
 
 class Async(TGController):
     @expose()
@@ -117,10 +142,34 @@ class Async(TGController):
     async def events(self) -> AsyncIterator[Any]:
         return stepped(items(told()))
 
+    @expose()
+    async def streamed(self) -> Response:
+        return StreamingResponse(stepped(items(told())), media_type="text/plain")
+
+    @expose()
+    async def at_once(self) -> Response:
+        return Sync.at_once(Sync())
+
+
+async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that knows nothing of us but what it uses of ours."""
+    planned = plan()
+    stream.on_end(lambda reason, _: ENDED.update({planned["id"]: str(reason)}))
+    headers = [(b"content-type", b"text/plain")]
+    if planned.get("length") is not None:
+        headers.append((b"content-length", str(planned["length"]).encode()))
+    await send({"type": "http.response.start", "status": planned.get("status", 200), "headers": headers})
+    for item in items(planned):
+        await send({"type": "http.response.body", "body": item.encode(), "more_body": True})
+    if planned.get("fails") == "return":
+        return
+    await send({"type": "http.response.body", "body": planned.get("last", "").encode()})
+
 
 class Root(TGController):
     sync = Sync()
     aio = Async()
+    mounted = ASGIAppController(mounted)
 
     @expose("json")
     def ended(self, id: str) -> dict[str, Any]:  # noqa: A002  as it is spelled in the plan

@@ -65,12 +65,13 @@ class Outcome:
             time.sleep(0.01)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_body_is_complete_if_and_only_if_it_is_committed(
     running: Running, kind: str, data: st.DataObject
 ) -> None:
-    path = f"/{kind}/{data.draw(st.sampled_from(FORMATS))}"
+    road = data.draw(st.sampled_from([*FORMATS, "streamed", "at_once", "mounted"]))
+    path = "/mounted" if road == "mounted" else f"/{kind}/{road}"
     sizes = data.draw(st.lists(st.sampled_from([0, 1, 2, 9, 5000]), max_size=5))
     exact = len(Outcome(running, path, sizes=sizes).body)
     length = data.draw(st.sampled_from([None, exact, exact, exact + 1, exact + 9, exact - 1, exact // 2]))

@@ -78,7 +78,7 @@ class Expansion:
 
     # In an asynchronous one
 
-    async def _pull_async(self, items: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
+    async def _pull_async(self, items: AsyncIterator[Any]) -> AsyncGenerator[bytes, None]:
         async for item in items:
             nested, source = self._nested(item)
             async with _chunks(source, self._call) as chunks:

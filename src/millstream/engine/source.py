@@ -6,11 +6,11 @@ decides when. Closing is ours on every way out, also of a generator that was nev
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from inspect import isawaitable
 from types import AsyncGeneratorType
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(slots=True)
@@ -29,11 +29,27 @@ class SyncSource:
                 _close(self.closable)
 
 
+class Stepped(Protocol):
+    """What an asynchronous source is pulled by: an asynchronous generator, or what does as one does."""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Itself."""
+        ...
+
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
+        """The next item."""
+        ...
+
+    def aclose(self) -> Coroutine[Any, Any, None]:
+        """Run the cleanup; may be called before the first step."""
+        ...
+
+
 @dataclass(slots=True)
 class AsyncSource:
     """Items pulled by stepping an asynchronous generator by hand."""
 
-    generator: AsyncGenerator[Any, None]
+    generator: Stepped
     closable: Any = None  # what was returned, where the generator only iterates it
 
     async def close(self) -> None:

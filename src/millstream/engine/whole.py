@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from millstream.engine.passing import passing_for
+from millstream.engine.passing import declared_length, passing_for
 from millstream.engine.scope import Scope
 from millstream.protocol.lifecycle import Event
 from millstream.protocol.ports import Head, Outlet, Transform
@@ -17,6 +17,7 @@ async def deliver_whole(
 
     Raises:
         HTTPError: the stream was ended early; then nothing was sent.
+        WrongLength: the head declares another length; then nothing was sent or committed.
         Exception: whatever a participant raised; then nothing was sent.
     """
     stream = scope.stream
@@ -25,6 +26,8 @@ async def deliver_whole(
     if passing is not None:
         body = passing.chunk(body) + passing.end()
         head.headers["content-length"] = str(len(body))
+    elif head.has_body and (length := declared_length(head, stream.route)) is not None:
+        length.require_met(len(body))
     await scope.settled()
     await outlet.send_head(head)
     sent = body if head.has_body else b""

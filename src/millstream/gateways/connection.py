@@ -22,7 +22,7 @@ from millstream.errors import Truncated
 from millstream.gateways.listening import Alarm, Listening, ended, listen
 from millstream.gateways.severing import ENDED_BY_CLOSING
 from millstream.gateways.uvicorn import UNSENT, is_closing, is_plain, keep_little_unsent, transport_of
-from millstream.protocol.ports import Head
+from millstream.protocol.ports import Head, is_end
 
 AHEAD: Final = 256 * 1024
 """Bytes of a request's body that are received before anybody asks for them."""
@@ -221,7 +221,7 @@ class Connection:
         """Send what another application made, keeping account of where the response stands."""
         if message["type"] == "http.response.start":
             self.head_sent = True
-        elif message["type"] == "http.response.body" and not message.get("more_body", False):
+        elif is_end(message):
             self.body_ended = True
         try:
             await self._send(message)

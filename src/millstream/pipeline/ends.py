@@ -59,7 +59,7 @@ class Failure:
         await self.scope.abort()
         if isinstance(raised, Truncated) or not isinstance(raised, Exception):
             raise raised
-        if exchange.gone or stream.client_gone:
+        if exchange.gone or stream.client_gone or exchange.body_ended:
             return
         judgement = judged(raised, house.participants)
         told = raised if judgement is None or judgement.told is None else judgement.told

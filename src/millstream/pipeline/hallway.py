@@ -30,6 +30,7 @@ from millstream.pipeline.durable import Durability
 from millstream.pipeline.ends import Failure
 from millstream.pipeline.heads import Described, whole_head
 from millstream.pipeline.house import House
+from millstream.pipeline.mounted import Mounted
 from millstream.pipeline.outcomes import outcome_of
 from millstream.pipeline.pages import Flow, flow_of
 from millstream.pipeline.raised import no_failure, unless_ours
@@ -40,7 +41,7 @@ from millstream.pipeline.runs import Runs
 from millstream.pipeline.sending import Sending
 from millstream.pipeline.waiting import BodyWait
 from millstream.protocol.events import Reason
-from millstream.protocol.lifecycle import Event, State
+from millstream.protocol.lifecycle import State
 from millstream.protocol.ports import Exchange
 from millstream.web.forms import FORMS
 from millstream.web.proxies import Binding
@@ -324,14 +325,11 @@ class Visit:
         return reading.stage
 
     async def _mounted(self, mount: Mount) -> None:
-        """Another ASGI application answers; its response is its own affair."""
+        """Another ASGI application answers."""
         scope = {**self._exchange.scope, "root_path": self._request.script_name + mount.mount_path}
-        await self._scope.abort()
-        self._stream.tell(Event.EXHAUSTED)
-        self._stream.tell(Event.COMMITTED)
+        await self._scope.abort()  # what dispatch has used: the response may go on for long
         receive = self._request.replayed(self._exchange.receive)
-        await mount.app(scope, receive, self._exchange.forward)
-        self._stream.tell(Event.END_SENT)
+        await Mounted(self._scope, self._exchange).deliver(mount.app, scope, receive)
 
     async def _close(self, proxies: Binding) -> None:
         """Give everything back, whatever went before."""

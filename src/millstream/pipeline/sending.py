@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from millstream.codecs.base import Codec, with_charset
 from millstream.codecs.raw import Raw
 from millstream.engine.delivery import Body, Delivery
@@ -17,14 +19,14 @@ from millstream.engine.whole import deliver_whole
 from millstream.errors import MillstreamError, Truncated
 from millstream.pipeline.choosing import Chosen
 from millstream.pipeline.files import OpenFile, opened, type_of
-from millstream.pipeline.foreign import deliver_foreign
+from millstream.pipeline.foreign import ForeignBody
 from millstream.pipeline.heads import Described, file_head, stream_head, whole_head
 from millstream.pipeline.house import House
 from millstream.pipeline.offers import Offer
 from millstream.pipeline.outcomes import Filed, Foreign, Outcome, Page, Streamed, Whole
 from millstream.pipeline.pages import flow_of, page_source
 from millstream.protocol.events import Reason
-from millstream.protocol.ports import ChunkTransform, Encoder, Exchange, Head, Transform
+from millstream.protocol.ports import ChunkTransform, Encoder, Exchange, Head, ItemHook, Transform
 from millstream.web.conditions import NOTHING, part_head, part_wanted
 from millstream.web.request import Request
 from millstream.web.response import Response
@@ -44,6 +46,7 @@ class Sending:
     """
 
     __slots__ = (
+        "_body",
         "_chosen",
         "_disposition",
         "_exchange",
@@ -73,6 +76,7 @@ class Sending:
         self._response = response
         self._scope = scope
         self._exchange = exchange
+        self._body: ForeignBody | None = None  # of a response that sends itself piece by piece
         self.delivery: Delivery | None = None  # of a stream, once it has begun
         self.counts_rows = False  # each item is a row, as it is not in batches
 
@@ -116,7 +120,9 @@ class Sending:
     @property
     def stage(self) -> Coroutine[Any, Any, None] | None:
         """What is left to do: to pull the stream that was opened, which takes as long as a stream lives."""
-        return None if self.delivery is None else self.delivery.run()
+        if self.delivery is None:
+            return None
+        return self.delivery.run() if self._body is None else self._run_foreign(self.delivery, self._body)
 
     def require_seen(self) -> None:
         """See that a stream which was delivered to its end had a reader for that.
@@ -158,6 +164,8 @@ class Sending:
         encoder: Encoder,
         make_head: Callable[[], Head],
         transforms: Sequence[Transform],
+        *,
+        item_hooks: Sequence[ItemHook] | None = None,
     ) -> None:
         if self._request.method == "HEAD":
             await self._head_alone(source, make_head, transforms)
@@ -172,7 +180,8 @@ class Sending:
             make_head = partial(self._named, make_head)
         if isinstance(source, AsyncSource):
             self._scope.release_idle_lane()
-        body = Body(source, encoder, make_head, transforms, self._house.item_hooks, self._freeze)
+        hooks = self._house.item_hooks if item_hooks is None else item_hooks
+        body = Body(source, encoder, make_head, transforms, hooks, self._freeze)
         self.delivery = Delivery(body, self._scope, self._exchange, plan.terms)
 
     def _freeze(self) -> None:
@@ -218,10 +227,41 @@ class Sending:
         passing_for(head, self._compression)  # which says by what the whole would differ (RFC 9110 §15.3.7)
         return head, part, ()
 
-    async def _foreign(self, response: Any) -> None:
+    async def _foreign(self, response: ASGIApp) -> None:
+        """A response that sends itself: whole when it sends all at once, else as a stream."""
+        body = ForeignBody(response, self._exchange, self._route)
+        try:
+            await body.begin()
+            if (whole := body.whole) is not None:
+                await deliver_whole(self._foreign_head(body), whole, (), self._scope, self._exchange)
+                await self._finish(body)
+                return
+            encoder = Raw(action=self._route, charset=self._chosen.offer.charset)
+            encoder.head_first = body.is_events
+            await self._open(AsyncSource(body), encoder, partial(self._foreign_head, body), (), item_hooks=())
+            self._body = body
+        except BaseException:
+            await body.give_up()
+            raise
+
+    def _foreign_head(self, body: ForeignBody) -> Head:
         own = self._response.cookies_and_headers()
         self._response.sent()
-        await deliver_foreign(response, own, self._scope, self._exchange)
+        return body.head(own, self._request.method)
+
+    async def _run_foreign(self, delivery: Delivery, body: ForeignBody) -> None:
+        try:
+            await delivery.run()
+        except BaseException:
+            await body.give_up()
+            raise
+        await self._finish(body)
+
+    async def _finish(self, body: ForeignBody) -> None:
+        """Let a response run its background task; what that writes is lasting when it has ended."""
+        await body.finish()
+        if body.has_background:
+            await self._scope.commit()
 
     def _stream_head(self, encoder: Codec) -> Head:
         described = self._described(self._chosen.offer.type_for(encoder))

@@ -505,4 +505,11 @@ class Exchange(Outlet, Protocol):
         ...
 
 
+def is_end(message: Mapping[str, Any]) -> bool:
+    """Whether a message of ASGI ends a body, also one of those by which a server sends a file itself."""
+    kind = message["type"]
+    return kind == "http.response.pathsend" or (kind in _BODIES and not message.get("more_body", False))
+
+
+_BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
 _BODILESS: Final = frozenset({204, 304})

@@ -46,6 +46,15 @@ def require_sendable(fields: Iterable[tuple[bytes, bytes]]) -> None:
         raise ValueError("the header 'content-length' was set twice: a body has one length")
 
 
+def without_servers(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """A head that others have made, without the fields that only the server decides about."""
+    return [(name, value) for name, value in fields if not _is_servers(name.lower(), value)]
+
+
+def _is_servers(name: bytes, value: bytes) -> bool:
+    return name.decode("latin-1") in _SERVERS or (name == b"connection" and value.lower() != b"close")
+
+
 def _require(name: str, value: str) -> None:
     if not _TOKEN(name):
         raise ValueError(
