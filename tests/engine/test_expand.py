@@ -230,7 +230,9 @@ async def test_a_synchronous_drive_that_is_interrupted_closes_the_producer_on_it
             outbox.taken += len(data)
 
     with pytest.raises(ConnectionError):
-        await SyncDrive(source, Expansion.encode, outbox, scope, flush, freeze=lambda: None).run()
+        await SyncDrive(
+            source, Expansion.encode, outbox, scope, flush, freeze=lambda: None, patience=10.0
+        ).run()
     assert log == ["one begins", "one ends"]
     assert log.thread.startswith("millstream")
     await scope.close()

@@ -135,6 +135,7 @@ class Delivery:
                 scope,
                 self.flush,
                 freeze=body.freeze,
+                patience=terms.close_timeout,
                 holding=holding,
                 by_hand=outlet.is_plain,
             )
