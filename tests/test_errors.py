@@ -90,7 +90,8 @@ def test_whoever_knows_python_catches_it_as_what_it_is(cls: type, builtin: type)
             WrongResult(action="Root.index", result=7),
             (
                 "Root.index returned int, which is no response: return None, str, bytes, a dict, "
-                "a generator, any iterable, or a Starlette Response"
+                "a generator, any iterable, or a Starlette Response, "
+                "or say what it is with Millstream(adapters=...)"
             ),
         ),
         (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from starlette.types import Receive, Scope, Send
 
+from millstream.codecs.adapters import Adapt, Adapters
 from millstream.codecs.base import Codec
 from millstream.codecs.catalogue import DEFAULT
+from millstream.codecs.values import VALUES, Values
 from millstream.config import Settings
 from millstream.dispatch.survey import actions, applications
 from millstream.dispatch.traversal import Tree
@@ -35,6 +37,8 @@ class Millstream:
         item_hooks: hooks on the items of streams, in the order they see them.
         client_key: whom a stream counts for, from its request: a user, a tenant, an address' network; the
             client's address when it is not given. "" is nobody, who has no cap of its own.
+        adapters: what objects of your own classes are, by their class: a function that makes a dict, a text,
+            rows or anything else that can be sent of one.
 
     Raises:
         ConfigurationError: when a controller, an exposure or a setting cannot be used: at start-up, not at
@@ -51,13 +55,15 @@ class Millstream:
         transforms: Sequence[Transform] = (),
         item_hooks: Sequence[ItemHook] = (),
         client_key: ClientKey | None = None,
+        adapters: Mapping[type, Adapt] | None = None,
     ) -> None:
         self.settings = settings or Settings()
         catalogue = DEFAULT
         for codec in codecs:
             catalogue = catalogue.with_codec(codec)
         templates = Templates(self.settings.templates, reload=self.settings.debug)
-        planner = Planner(catalogue, templates, self.settings, client_key)
+        values = VALUES if not adapters else Values(Adapters(adapters))
+        planner = Planner(catalogue, templates, self.settings, client_key, values)
         self.tree = Tree(root, planner.extensions_of)
         for action in actions(self.tree):
             planner.plan(action)

@@ -93,17 +93,18 @@ class UnreadableValue(MillstreamError, ValueError, LookupError):
 class WrongResult(ControllerError, TypeError):
     """An action returned something that is no response."""
 
-    def __init__(self, *, action: str, result: object) -> None:
+    def __init__(self, *, action: str, result: object, instead: str = "") -> None:
         super().__init__(action, type(result))
         self.action = action
         self.result_type = type(result)
+        self.instead = instead or (
+            "return None, str, bytes, a dict, a generator, any iterable, or a Starlette Response, "
+            "or say what it is with Millstream(adapters=...)"
+        )
 
     def __str__(self) -> str:
         found = f"{self.result_type.__module__}.{self.result_type.__qualname__}".removeprefix("builtins.")
-        return (
-            f"{self.action} returned {found}, which is no response: return None, str, bytes, a dict, "
-            "a generator, any iterable, or a Starlette Response"
-        )
+        return f"{self.action} returned {found}, which is no response: {self.instead}"
 
 
 class WrongLength(ControllerError):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.codecs.columns import csv_cell, csv_cells, lines_of_batches, texts_of, transposed
+from millstream.codecs.columns import CsvCells, transposed
+from millstream.codecs.values import VALUES
 from millstream.protocol.dialects import Transposed
 
 
@@ -21,7 +22,7 @@ def test_columns_are_those_of_the_rows(rows: list[tuple[int, ...]]) -> None:
 def test_rows_that_are_had_as_columns_are_not_turned_twice() -> None:
     columns: list[list[Any]] = [[1, 2], ["a", None]]
     assert transposed(Transposed(columns)) == columns
-    assert lines_of_batches(2, ",", None)(Transposed(columns)) == "1,a\r\n2,\r\n"
+    assert CsvCells(VALUES, ",").lines(2)(Transposed(columns)) == "1,a\r\n2,\r\n"
 
 
 def test_rows_of_different_lengths_are_refused() -> None:
@@ -31,7 +32,7 @@ def test_rows_of_different_lengths_are_refused() -> None:
 
 @given(st.datetimes(timezones=st.just(UTC) | st.none()) | st.times())
 def test_a_moment_is_read_back(moment: datetime | time) -> None:
-    written = str(csv_cell(moment))
+    written = str(CsvCells(VALUES, ",").cell(moment))
     whole, point, rest = written.partition(".")
     digits = "".join(character for character in rest if character.isdigit())
     if point:
@@ -54,5 +55,6 @@ def test_a_moment_is_read_back(moment: datetime | time) -> None:
     )
 )
 def test_the_texts_of_a_column_are_those_in_its_lines(delimiter: str, column: list[Any]) -> None:
-    lines = [lines_of_batches(2, delimiter, None)([(value, 0)]) for value in column]
-    assert [f"{text}{delimiter}0\r\n" for text in texts_of(delimiter)(csv_cells(column))] == lines
+    cells = CsvCells(VALUES, delimiter)
+    lines = [cells.lines(2)([(value, 0)]) for value in column]
+    assert [f"{text}{delimiter}0\r\n" for text in cells.texts(column)] == lines

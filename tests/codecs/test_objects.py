@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 import pytest
 
-from millstream.codecs.objects import ObjectCodec, written_cells
+from millstream.codecs.objects import ObjectCodec
 from millstream.errors import WrongItem
 
 
@@ -44,8 +44,8 @@ def test_fields_make_objects_of_tuples_only() -> None:
 @pytest.mark.parametrize(
     ("item", "why"),
     [
-        (object(), "it holds a builtins.object"),
-        ({"a": [1j]}, "it holds a builtins.complex"),
+        (object(), "it holds an object: yield a dict of it"),
+        ({"a": [1j]}, "it holds a complex: yield a dict of it"),
         ({"a": "\ud800"}, "surrogates not allowed"),
         ({(1, 2): 3}, ""),
         ((1, 2, 3), "3 cells for 2 fields"),
@@ -67,9 +67,14 @@ def test_what_contains_itself_is_refused() -> None:
 
 
 def test_the_cells_of_a_column_are_json_each() -> None:
-    assert written_cells([1, None, "a,b", msgspec.Raw(b"1.10")]) == ["1", "null", '"a,b"', "1.10"]
+    assert Plain(action="", charset="utf-8").written_cells([1, None, "a,b", msgspec.Raw(b"1.10")]) == [
+        "1",
+        "null",
+        '"a,b"',
+        "1.10",
+    ]
 
 
 @pytest.mark.parametrize("cell", [object(), "\ud800", msgspec.Raw(b"[1,\n2]")])
 def test_a_column_with_a_cell_that_is_not_written_as_it_is_has_to_go_by_rows(cell: Any) -> None:
-    assert written_cells([1, cell]) is None
+    assert Plain(action="", charset="utf-8").written_cells([1, cell]) is None

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import create_engine, text
 
-from millstream.codecs.rows import MOST_TYPES, Readers, checked_fields, row_reader
+from millstream.codecs.rows import MOST_TYPES, Readers, checked_fields
 from millstream.errors import ConfigurationError
 
 
@@ -31,9 +31,10 @@ class Struct(msgspec.Struct, rename={"a_of_python": "a"}):
 
 
 def read(item: Any, fields: list[str] | None = None) -> dict[str, Any]:
-    reader = row_reader(type(item), fields)
+    reader = Readers(fields)[type(item)]
     assert reader is not None
-    return reader(item)
+    row: dict[str, Any] = reader(item)
+    return row
 
 
 def sqlalchemy_row(query: str) -> Any:
@@ -74,9 +75,15 @@ def test_fields_name_the_cells_of_tuples_and_lists(item: Any) -> None:
     assert read(item, ["a", "b"]) == {"a": 1, "b": "x"}
 
 
-@pytest.mark.parametrize("item", [1, "text", b"bytes", None, (1,), [1], {1}, object(), Data, ValueError()])
+@pytest.mark.parametrize("item", [1, "text", b"bytes", None, (1,), [1], {1}])
 def test_other_things_are_no_rows(item: Any) -> None:
-    assert row_reader(type(item)) is None
+    assert Readers(None)[type(item)] is None
+
+
+@pytest.mark.parametrize(("item", "kind"), [(object(), "an object"), (ValueError(), "a ValueError")])
+def test_what_nobody_knows_is_named(item: Any, kind: str) -> None:
+    with pytest.raises(TypeError, match=f"it holds {kind}: yield a dict of it, or say what it is"):
+        read(item)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +110,7 @@ def test_readers_decide_once_a_type() -> None:
 
 
 def test_readers_leave_to_a_json_encoder_what_it_can_read() -> None:
-    readers = Readers(None, native=True)
+    readers = Readers(None, in_json=True)
     assert [kind for kind in (dict, Struct, Data, Named) if readers[kind]] == [Named]
 
 

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from millstream.codecs.values import cell, json_bytes, json_cells, last_words
+from millstream.codecs.values import VALUES, last_words
 from millstream.protocol.events import Progress, Reason
 
 
@@ -100,13 +100,13 @@ SCALARS: list[tuple[Any, Any, Any]] = [
     (Real(2.5), 2.5, 2.5),
     (Exact("2.5"), 2.5, Decimal("2.5")),
     (Blob(b"a"), "YQ==", "YQ=="),
-    (Stamp(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00+00:00", "2026-01-02T00:00:00+00:00"),
+    (Stamp(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00Z", "2026-01-02T00:00:00Z"),
     (Span(days=1), "P1D", "P1D"),
     ({1}, [1], "[1]"),
     ({"a": 1}.keys(), ["a"], '["a"]'),
     (collections.deque([1, 2]), [1, 2], "[1,2]"),
     (range(2), [0, 1], "[0,1]"),
-    (Pair(1, 2), [1, 2], "[1,2]"),
+    (Pair(1, 2), {"a": 1, "b": 2}, '{"a":1,"b":2}'),
     (collections.ChainMap({"a": Decimal(1)}), {"a": 1}, '{"a":1}'),
     (Point(1), {"x": 1}, '{"x":1}'),
     (ROW, {"a": 1}, '{"a":1}'),
@@ -117,18 +117,18 @@ SCALARS: list[tuple[Any, Any, Any]] = [
 
 @pytest.mark.parametrize(("value", "expected", "_"), SCALARS)
 def test_json_says_it_and_the_standard_library_reads_it(value: Any, expected: Any, _: Any) -> None:
-    assert json.loads(json_bytes([value, {"in": value}])) == [expected, {"in": expected}]
+    assert json.loads(VALUES.json([value, {"in": value}])) == [expected, {"in": expected}]
 
 
 @pytest.mark.parametrize(("value", "_", "expected"), SCALARS)
 def test_a_cell_holds_what_json_would_say(value: Any, _: Any, expected: Any) -> None:
-    found = cell(value)
+    found = VALUES.cell(value)
     assert (found, type(found)) == (expected, type(expected))
 
 
 @pytest.mark.parametrize("digits", ["1.10", "1E+3", "-0", "0.000", "12345678901234567890.123456789"])
 def test_a_decimal_is_a_number_exactly_as_written(digits: str) -> None:
-    assert json_bytes(Decimal(digits)) == digits.encode()
+    assert VALUES.json(Decimal(digits)) == digits.encode()
 
 
 NO_NUMBERS = ["NaN", "-NaN", "sNaN", "NaN123", "Infinity", "-Infinity"]
@@ -137,12 +137,12 @@ NO_NUMBERS = ["NaN", "-NaN", "sNaN", "NaN123", "Infinity", "-Infinity"]
 @pytest.mark.parametrize("digits", NO_NUMBERS)
 def test_a_decimal_that_is_no_number_is_null(digits: str) -> None:
     value = [Decimal(digits), {"Infinity": Decimal(digits)}, "NaN", 'a "NaN\\']
-    assert json.loads(json_bytes(value)) == [None, {"Infinity": None}, "NaN", 'a "NaN\\']
+    assert json.loads(VALUES.json(value)) == [None, {"Infinity": None}, "NaN", 'a "NaN\\']
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), Real("nan")])
 def test_a_float_that_is_no_number_is_null(number: float) -> None:
-    assert json_bytes([number]) == b"[null]"
+    assert VALUES.json([number]) == b"[null]"
 
 
 def refuse_constants(name: str) -> object:
@@ -163,24 +163,22 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_whatever_it_holds_it_is_json(value: Any) -> None:
-    json.loads(json_bytes(value), parse_constant=refuse_constants)
+    json.loads(VALUES.json(value), parse_constant=refuse_constants)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_text_is_never_changed(value: str) -> None:
-    assert json.loads(json_bytes([value, Decimal("NaN")])) == [value, None]
+    assert json.loads(VALUES.json([value, Decimal("NaN")])) == [value, None]
 
 
 def test_keys_are_text() -> None:
     keys = {2: 0, None: 1, True: 2, date(2026, 1, 2): 3, Colour.RED: 4}
-    assert set(json.loads(json_bytes(keys))) == {"2", "null", "true", "2026-01-02", "red"}
+    assert set(json.loads(VALUES.json(keys))) == {"2", "null", "true", "2026-01-02", "red"}
 
 
-@pytest.mark.parametrize(
-    "value", [object(), Fraction(1, 3), 1j, iter([]), int, ValueError("x"), msgspec.UNSET]
-)
+@pytest.mark.parametrize("value", [object(), Fraction(1, 3), 1j, iter([]), ValueError("x"), msgspec.UNSET])
 def test_what_nobody_knows_is_refused_and_named(value: Any) -> None:
-    for encode in (json_bytes, cell):
+    for encode in (VALUES.json, VALUES.cell):
         with pytest.raises(TypeError, match=type(value).__qualname__):
             encode({"deep": [value]})
 
@@ -188,13 +186,13 @@ def test_what_nobody_knows_is_refused_and_named(value: Any) -> None:
 @pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}, PurePosixPath("\udcff")])
 def test_lone_surrogates_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="surrogates"):
-        json_bytes(value)
+        VALUES.json(value)
 
 
 def test_what_contains_itself_is_refused() -> None:
     endless: list[Any] = []
     endless.append(endless)
-    for encode in (json_bytes, cell):
+    for encode in (VALUES.json, VALUES.cell):
         with pytest.raises(RecursionError):
             encode(endless)
 
@@ -205,7 +203,7 @@ def test_integers_of_other_libraries_are_integers() -> None:
             return 7
 
     Integral.register(Foreign)
-    assert json_bytes(Foreign()) == b"7"
+    assert VALUES.json(Foreign()) == b"7"
 
 
 class Unspeakable:
@@ -235,4 +233,4 @@ def test_last_words_are_one_line_of_json_whatever_they_hold(
     st.lists(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()))
 )
 def test_the_cells_of_a_column_are_what_each_is_by_itself(column: list[Any]) -> None:
-    assert list(json_cells(column)) == [json_bytes(value).decode() for value in column]
+    assert list(VALUES.json_cells(column)) == [VALUES.json(value).decode() for value in column]

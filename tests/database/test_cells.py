@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millstream.codecs.values import json_bytes
+from millstream.codecs.values import VALUES
 from millstream.database.cells import Described, expression_for, is_quoted
 from millstream.protocol.dialects import CsvDialect, JsonLines, RecordBatches
 
@@ -50,7 +50,7 @@ def test_any_float_is_written_as_python_writes_it(
 ) -> None:
     for value, (csv, json, _) in zip(values, written(connection, "float8", FLOAT, values), strict=True):
         assert csv == str(value)
-        assert (json or "null").encode() == json_bytes(value)
+        assert (json or "null").encode() == VALUES.json(value)
 
 
 def test_no_float_of_a_great_many_is_written_otherwise(connection: psycopg.Connection[Any]) -> None:
@@ -69,7 +69,7 @@ def test_any_numeric_is_written_as_python_writes_its_decimal(
     quiet = [Decimal("NaN") if value.is_nan() else value for value in values]
     for csv, json, value in written(connection, "numeric", NUMERIC, quiet):
         assert csv == str(value)
-        assert (json or "null").encode() == json_bytes(value)
+        assert (json or "null").encode() == VALUES.json(value)
 
 
 @pytest.mark.parametrize("dialect", [CsvDialect(), JsonLines(), RecordBatches(None)], ids=str)

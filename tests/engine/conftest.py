@@ -12,6 +12,7 @@ from typing import Any
 from starlette.datastructures import MutableHeaders
 
 from millstream.codecs.raw import Raw
+from millstream.engine.batches import taken_apart
 from millstream.engine.scope import Scope
 from millstream.engine.source import SyncSource
 from millstream.engine.stream import Stream
@@ -197,6 +198,10 @@ def raw_head() -> Head:
 
 def raw() -> Raw:
     return Raw(action="Root.feed", charset="utf-8")
+
+
+APART = functools.partial(taken_apart, encoder=raw(), holding=None)
+"""Of items that have rows of their own, which are text."""
 
 
 def sync_source(producer: Any) -> SyncSource:

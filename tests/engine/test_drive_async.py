@@ -12,7 +12,7 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.engine.conftest import AsyncUnit, Unit, begun, instantly, soon
+from tests.engine.conftest import APART, AsyncUnit, Unit, begun, instantly, soon
 
 from millstream.engine.buffer import Outbox
 from millstream.engine.drive_async import SLICE, AsyncDrive
@@ -38,7 +38,13 @@ class Run:
         self.blocked = asyncio.Event()
         self.error: Exception | None = None
         self.drive = AsyncDrive(
-            AsyncSource(producer), bytes, self.outbox, scope, self.flush, freeze=lambda: None
+            AsyncSource(producer),
+            bytes,
+            self.outbox,
+            scope,
+            self.flush,
+            freeze=lambda: None,
+            take_apart=APART,
         )
 
     async def flush(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from typing import Any
 
 import pytest
-from tests.engine.conftest import begun, raw
+from tests.engine.conftest import APART, begun, raw
 
 from millstream.engine.buffer import Outbox
 from millstream.engine.drive_async import AsyncDrive
@@ -231,7 +231,7 @@ async def test_a_synchronous_drive_that_is_interrupted_closes_the_producer_on_it
 
     with pytest.raises(ConnectionError):
         await SyncDrive(
-            source, Expansion.encode, outbox, scope, flush, freeze=lambda: None, patience=10.0
+            source, Expansion.encode, outbox, scope, flush, freeze=lambda: None, take_apart=APART
         ).run()
     assert log == ["one begins", "one ends"]
     assert log.thread.startswith("millstream")
@@ -256,7 +256,7 @@ async def test_an_asynchronous_drive_that_is_cancelled_closes_the_producer_in_it
         outbox.taken += len(outbox.take())
 
     source: Any = expansion(each(log, Item(waiting()))).source
-    drive = AsyncDrive(source, Expansion.encode, outbox, scope, flush, freeze=lambda: None)
+    drive = AsyncDrive(source, Expansion.encode, outbox, scope, flush, freeze=lambda: None, take_apart=APART)
     task = asyncio.create_task(drive.run(), name="drive")
     await waits.wait()
     task.cancel()

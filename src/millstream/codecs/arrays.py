@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from itertools import accumulate, chain
@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
-from millstream.codecs.values import cells_of
+from millstream.codecs.values import VALUES, Cell, number_text
 
 UNFIT: Final = (
     pa.ArrowException,
@@ -98,6 +98,25 @@ def times() -> Shape:
     return _of_clock(pa.time64("us"), time, "it is no time without a zone", zoned=False)
 
 
+def shape_of_type(type_: Any) -> Shape:
+    """Values for a column that has its type from elsewhere."""
+    types = pa.types
+    if types.is_timestamp(type_):
+        zoned = type_.tz is not None
+        return _of_clock(
+            type_, datetime, f"it is no datetime {'with' if zoned else 'without'} a zone", zoned=zoned
+        )
+    if types.is_boolean(type_):
+        return plain_shape(type_, (bool,))
+    if types.is_integer(type_):
+        return plain_shape(type_, (int,))
+    if types.is_floating(type_):
+        return plain_shape(type_, (float, int))
+    if types.is_date(type_):
+        return plain_shape(type_, (date,))
+    return Shape(type_, lambda values: pa.array(list(values), type_))
+
+
 def lists(inner: Shape) -> Shape:
     """Lists of whatever an inner shape knows."""
     type_ = pa.list_(inner.type)
@@ -116,9 +135,7 @@ def _of_clock(type_: Any, kind: type[datetime | time], otherwise: str, *, zoned:
     passing = frozenset({kind, NoneType})
 
     def array(values: Sequence[Any]) -> Any:
-        if not passing.issuperset(map(type, values)) and not all(
-            value is None or isinstance(value, kind) for value in values
-        ):
+        if not passing.issuperset(map(type, values)):
             raise TypeError(otherwise)
         if any(value is not None and (value.tzinfo is not None) is not zoned for value in values):
             raise TypeError(otherwise)
@@ -130,7 +147,13 @@ def _of_clock(type_: Any, kind: type[datetime | time], otherwise: str, *, zoned:
 def _texts(values: Sequence[Any]) -> Any:
     if _TEXTS.issuperset(map(type, values)):
         return pa.array(values, pa.utf8())
-    return pa.array([None if cell is None else str(cell) for cell in cells_of(values)], pa.utf8())
+    return pa.array(list(map(_text, VALUES.cells(values))), pa.utf8())
+
+
+def _text(cell: Cell) -> str | None:
+    if isinstance(cell, float | Decimal):
+        return number_text(cell)
+    return None if cell is None else str(cell)
 
 
 def _integer(value: Any) -> int:

@@ -17,6 +17,8 @@ from typing import Any, ClassVar, Final, get_type_hints
 
 import msgspec
 
+from millstream.codecs.rows import Readers
+from millstream.codecs.values import VALUES, Values
 from millstream.config import SWITCHES
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.columns import Column
@@ -53,6 +55,10 @@ class Codec(ABC):
     keep_alive: bytes = b""
     columns: tuple[Column, ...] = ()
     """What is known of the rows before the first is there; empty: nothing."""
+    values: Values = VALUES
+    """How values are written, and by what adapters objects are read."""
+    readers: Readers | None = None
+    """Where items are read as rows: how."""
 
     def __init__(self, *, action: str, charset: str) -> None:
         self.action = action
@@ -81,6 +87,12 @@ class Codec(ABC):
     def options_in(cls, content_type: str) -> Mapping[str, Any]:  # noqa: ARG003  most codecs read none
         """The options of this codec that are parameters of a content type."""
         return {}
+
+    def adapt(self, values: Values) -> None:
+        """Take in what the objects of an application are; before anything else."""
+        self.values = values
+        if self.readers is not None:
+            self.readers.adapters = values.adapters
 
     def declare(self, columns: tuple[Column, ...], /) -> None:
         """Take in what is known of the rows; before `head`, or not at all.
@@ -166,7 +178,7 @@ class Codec(ABC):
         Raises:
             WrongItem: when this codec cannot carry it.
         """
-        return self.head() + self.item(item) + self.tail()
+        return self.head() + self.item(self.values.known(item)) + self.tail()
 
     def refusal(self, item: object, why: object = None, *, row: int | None = None) -> WrongItem:
         """Build the error about an item this codec cannot carry."""

@@ -15,7 +15,7 @@ from math import isfinite
 from types import NoneType
 from typing import Any, Final
 
-from millstream.codecs.values import cell
+from millstream.codecs.values import VALUES, Values
 
 MOST_CHARACTERS: Final = 32_767
 """Of one cell, counted in UTF-16."""
@@ -23,16 +23,20 @@ MOST_CHARACTERS: Final = 32_767
 BLANK: Final = '"/>'
 
 
-def cell_xml(value: Any) -> str:
+def cell_xml(value: Any, values: Values = VALUES) -> str:
     """One cell from behind its reference, as in `<c r="A1` + `"><v>5</v></c>`.
 
     Raises:
-        TypeError: as `json_bytes`.
-        ValueError: as `json_bytes`; when a text is longer than a cell may hold.
-        RecursionError: as `json_bytes`.
+        TypeError: as `Values`.
+        ValueError: as `Values`; when a text is longer than a cell may hold.
+        RecursionError: as `Values`.
     """
     write = _WRITERS.get(type(value))
-    return write(value) if write is not None else _WRITERS[type(plain := cell(value))](plain)
+    if write is not None:
+        return write(value)
+    settled = values.settled(value)
+    write = _WRITERS.get(type(settled))
+    return text_xml(str(values.cell(value))) if write is None else write(settled)
 
 
 def text_xml(text: str) -> str:
@@ -108,7 +112,7 @@ def _time_xml(value: time) -> str:
 
 def _duration_xml(value: timedelta) -> str:
     if value < timedelta():
-        return text_xml(str(cell(value)))
+        return text_xml(str(VALUES.cell(value)))
     return f'" s="4"><v>{_days(value)!r}</v></c>'
 
 

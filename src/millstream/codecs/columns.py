@@ -9,16 +9,17 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from io import StringIO
 from itertools import chain
 from types import NoneType
 from typing import Any, Final, cast
+from uuid import UUID
 
 import msgspec
 
-from millstream.codecs.values import Cell, cell, cells_of
+from millstream.codecs.values import NAN, Cell, Values, is_finite, is_nan, number_text
 from millstream.protocol.dialects import Transposed
 
 Lines = Callable[[Sequence[Sequence[Any]]], str]
@@ -30,48 +31,108 @@ Guard = Callable[[Cell], Cell]
 LINE_END: Final = "\r\n"
 
 
-def lines_of_batches(width: int, delimiter: str, guard: Guard | None) -> Lines:
-    """Choose how the batches of one table are written."""
-    # A table of one column quotes what is empty, and this delimiter may stand in a number: that is rare.
-    joins = width > 1 and delimiter not in _IN_NUMBERS
-    write = _joined(delimiter) if joins else _written(delimiter)
+class CsvCells:
+    """The cells of one table, as they stand between delimiters.
 
-    def lines(batch: Sequence[Sequence[Any]]) -> str:
-        columns = [csv_cells(column) for column in transposed(batch)]
-        if guard is not None:
-            columns = [[guard(each) for each in column] for column in columns]
-        return write(columns) if columns else ""
-
-    return lines
-
-
-def csv_cell(value: Any) -> Cell:
-    """Turn one value into a cell; a moment as in SQL, everything else as `cell` does.
-
-    Raises:
-        TypeError: as `cell`.
-        ValueError: as `cell`.
-        RecursionError: as `cell`.
+    Args:
+        values: say what objects are.
+        delimiter: one character between cells.
+        guard: what is done with each cell before it is written.
+        nan: what is written for a number that is none.
     """
-    found = cell(value)
-    return _as_in_sql(str(found)) if isinstance(value, datetime | time) else found
 
+    def __init__(self, values: Values, delimiter: str, guard: Guard | None = None, nan: str = NAN) -> None:
+        self._values = values
+        self._delimiter = delimiter
+        self._guard = guard
+        self._nan = nan
+        self._has_to_be_quoted = re.compile(f'["\r\n{re.escape(delimiter)}]').search
 
-def csv_cells(column: Sequence[Any]) -> Sequence[Cell]:
-    """Turn a column into cells, as `csv_cell` makes each.
+    def cell(self, value: Any) -> Cell:
+        """Turn one value into a cell; a moment as in SQL, everything else as `Values.cell` does.
 
-    Raises:
-        TypeError: as `cell`.
-        ValueError: as `cell`.
-        RecursionError: as `cell`.
-    """
-    kinds = set(map(type, column))
-    if not any(issubclass(kind, datetime | time) for kind in kinds):
-        return cells_of(column)
-    if not kinds <= _MOMENTS:
-        return [csv_cell(value) for value in column]
-    texts = msgspec.to_builtins(column)  # one call for all of them, and no text has a line feed
-    return _as_in_sql("\n".join([text or "" for text in texts])).split("\n")
+        Raises:
+            TypeError: as `Values`.
+            ValueError: as `Values`.
+            RecursionError: as `Values`.
+        """
+        direct = _DIRECT.get(type(value))
+        if direct is not None:
+            return direct(value)
+        found = self._cell(value)
+        return self._spelled(found if self._guard is None else self._guard(found))
+
+    def column(self, column: Sequence[Any]) -> Sequence[Cell]:
+        """Turn a column into cells, as `cell` makes each.
+
+        Raises:
+            TypeError: as `cell`.
+            ValueError: as `cell`.
+            RecursionError: as `cell`.
+        """
+        found = self._column(column)
+        if self._guard is not None:
+            found = list(map(self._guard, found))
+        return found if _are_numbers(found) else list(map(self._spelled, found))
+
+    def texts(self, column: Sequence[Any]) -> Sequence[str]:
+        """Turn a column into the texts between delimiters, quoted where they have to be.
+
+        Raises:
+            TypeError: as `cell`.
+            ValueError: as `cell`.
+            RecursionError: as `cell`.
+        """
+        cells = self.column(column)
+        kinds = set(map(type, cells))
+        if kinds <= _NUMBERS:
+            return list(map(str, cells))
+        if kinds == _TEXTS:
+            found = cast("Sequence[str]", cells)
+        else:
+            found = ["" if cell is None else str(cell) for cell in cells]
+        return list(map(self._quoted, found)) if self._has_to_be_quoted("".join(found)) else found
+
+    def lines(self, width: int) -> Lines:
+        """Choose how the batches of a table of so many columns are written."""
+        # A table of one column quotes what is empty, and this delimiter may stand in a number: that is rare.
+        joins = width > 1 and self._delimiter not in _IN_NUMBERS
+        write = self._joined if joins else self._written
+        return lambda batch: write(transposed(batch)) if batch else ""
+
+    def _cell(self, value: Any) -> Cell:
+        kind = type(value)
+        if kind in _MOMENTS or not issubclass(kind, datetime | time):
+            found = self._values.cell(value)
+            return _as_in_sql(str(found)) if kind in _MOMENTS and found is not None else found
+        return self._cell(self._values.settled(value))  # NaT is one by its class only
+
+    def _column(self, column: Sequence[Any]) -> Sequence[Cell]:
+        kinds = set(map(type, column))
+        if not any(issubclass(kind, datetime | time) for kind in kinds):
+            return self._values.cells(column)
+        if not kinds <= _MOMENTS:
+            return [self._cell(value) for value in column]
+        texts = msgspec.to_builtins(column)  # one call for all of them, and no text has a line feed
+        return _as_in_sql("\n".join([text or "" for text in texts])).split("\n")
+
+    def _spelled(self, cell: Cell) -> Cell:
+        if not isinstance(cell, float | Decimal) or is_finite(cell):
+            return cell
+        return self._nan if is_nan(cell) else number_text(cell)
+
+    def _quoted(self, text: str) -> str:
+        return '"' + text.replace('"', '""') + '"' if self._has_to_be_quoted(text) else text
+
+    def _joined(self, columns: Sequence[Sequence[Any]]) -> str:
+        table = zip(*map(self.texts, columns), strict=True)
+        return LINE_END.join(map(self._delimiter.join, table)) + LINE_END
+
+    def _written(self, columns: Sequence[Sequence[Any]]) -> str:
+        text = StringIO(newline="")
+        rows = zip(*map(self.column, columns), strict=True)
+        csv.writer(text, delimiter=self._delimiter, lineterminator=LINE_END).writerows(rows)
+        return text.getvalue()
 
 
 def transposed(batch: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
@@ -95,46 +156,32 @@ def _as_in_sql(texts: str) -> str:
     return _ZEROS.sub("", texts) if "." in texts else texts
 
 
-def texts_of(delimiter: str) -> Callable[[Sequence[Cell]], Sequence[str]]:
-    """Choose how the cells of a column become text, quoted where they have to be."""
-    has_to_be_quoted = re.compile(f'["\r\n{re.escape(delimiter)}]').search
-
-    def quoted(text: str) -> str:
-        return '"' + text.replace('"', '""') + '"' if has_to_be_quoted(text) else text
-
-    def texts(column: Sequence[Cell]) -> Sequence[str]:
-        kinds = set(map(type, column))
-        if kinds <= _NUMBERS:
-            return list(map(str, column))
-        if kinds == _TEXTS:
-            found = cast("Sequence[str]", column)
-        else:
-            found = ["" if cell is None else str(cell) for cell in column]
-        return list(map(quoted, found)) if has_to_be_quoted("".join(found)) else found
-
-    return texts
+def _are_numbers(column: Sequence[Cell]) -> bool:
+    """Whether no number in a column is NaN or infinite; most columns are of one simple type."""
+    kinds = set(map(type, column))
+    if Decimal in kinds:
+        return all(is_finite(cell) for cell in column if isinstance(cell, float | Decimal))
+    if float not in kinds:
+        return True
+    floats = column if kinds == {float} else [cell for cell in column if isinstance(cell, float)]
+    total: float = sum(cast("Sequence[float]", floats))
+    return total - total == 0  # what is no number makes the sum none; a sum that is too large is looked at
 
 
-def _joined(delimiter: str) -> Callable[[Sequence[Sequence[Cell]]], str]:
-    texts = texts_of(delimiter)
-
-    def write(columns: Sequence[Sequence[Cell]]) -> str:
-        table = zip(*map(texts, columns), strict=True)
-        return LINE_END.join(map(delimiter.join, table)) + LINE_END
-
-    return write
+def _moment(value: datetime | time) -> str:
+    return _as_in_sql(msgspec.to_builtins(value))
 
 
-def _written(delimiter: str) -> Callable[[Sequence[Sequence[Cell]]], str]:
-    def write(columns: Sequence[Sequence[Cell]]) -> str:
-        text = StringIO(newline="")
-        csv.writer(text, delimiter=delimiter, lineterminator=LINE_END).writerows(zip(*columns, strict=True))
-        return text.getvalue()
-
-    return write
-
-
+_DIRECT: Final[dict[type, Callable[[Any], Cell]]] = {
+    bool: {True: "true", False: "false"}.__getitem__,
+    datetime: _moment,
+    time: _moment,
+    date: date.isoformat,
+    UUID: str,
+}
+"""What is text, and never begins a formula."""
 _MOMENTS: Final = frozenset({datetime, time, NoneType})
+"""What is written as in SQL, and what may be missing."""
 _ZEROS: Final = re.compile(r"0+(?![0-9])(?<=\.[0-9]{6})")
 _NUMBERS: Final = frozenset({int, float, Decimal})
 _TEXTS: Final = frozenset({str})

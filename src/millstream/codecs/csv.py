@@ -3,6 +3,7 @@
 The columns are those of `fields`, those declared, or those of the first row. Rows after it may leave
 columns out, but not bring new ones: the header has left. Cells are written as JSON would say them, without
 the quotes (ISO 8601 for dates, `true`, base64 for bytes, nested objects as JSON text); None is an empty cell.
+What is no number is `NaN`, what is infinite `Infinity`, of floats and decimals alike.
 Only moments are written as in SQL, `2026-01-02 03:04:05.5`: that is what spreadsheets take for one, and what
 PostgreSQL writes by itself, which is half of what makes its exports fast.
 """
@@ -12,17 +13,18 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from operator import itemgetter
-from types import SimpleNamespace
+from types import NoneType, SimpleNamespace
 from typing import Any, ClassVar, Final
 
 from millstream.codecs.base import Codec, text_encoder
-from millstream.codecs.columns import LINE_END, csv_cell, csv_cells, lines_of_batches, texts_of
+from millstream.codecs.columns import LINE_END, CsvCells
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.rows import Readers, checked_fields
-from millstream.codecs.values import AS_IT_IS, Cell
+from millstream.codecs.values import NAN, Cell, Values
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import CsvDialect
@@ -41,6 +43,7 @@ class Csv(Codec):
             can begin in the middle of a text, too: after a line end, and after a comma, a semicolon or a tab
             that is not this delimiter but the reader's. Off, because the option changes data for every
             other reader; numbers are never touched.
+        nan: what is written for a number that is none; `nan=""` makes it an empty cell, as pandas has it.
 
     Raises:
         ConfigurationError: when an option cannot be used.
@@ -62,20 +65,21 @@ class Csv(Codec):
         header: bool = True,
         delimiter: str = ",",
         guard_formulas: bool = False,
+        nan: str = NAN,
     ) -> None:
         super().__init__(action=action, charset=charset)
         _check_delimiter(delimiter)
         self._fields = self._names = checked_fields(self.name, fields) or ()
         self._header = header
-        self._readers = Readers(self._fields or None)
-        guard = _guard_for(delimiter) if guard_formulas else None
-        self._cells = _cells if guard is None else lambda values: [guard(each) for each in _cells(values)]
+        self._readers = self.readers = Readers(self._fields or None)
+        self._guard = _guard_for(delimiter) if guard_formulas else None
         # `writerow` returns what its file's `write` does: a file that encodes needs no buffer in between.
         self._encode = text_encoder(charset)
         self._delimiter = delimiter
-        self._guard = guard
+        self._nan = nan
+        self.adapt(self.values)
         is_utf8 = codecs.lookup(charset).name == "utf-8"  # and no byte order mark
-        self._is_plain = is_utf8 and delimiter in _USUAL and not guard_formulas
+        self._is_plain = is_utf8 and delimiter in _USUAL and not guard_formulas and nan == NAN
         sink = SimpleNamespace(write=self._encode)
         self._write: Callable[[list[Cell]], bytes] = csv.writer(
             sink, delimiter=delimiter, lineterminator=LINE_END
@@ -86,6 +90,11 @@ class Csv(Codec):
             raise ConfigurationError(
                 f"the option 'fields' of the codec 'csv' cannot be written: {error}"
             ) from error
+
+    def adapt(self, values: Values) -> None:
+        """Take in what objects are."""
+        super().adapt(values)
+        self._cells = CsvCells(values, self._delimiter, self._guard, self._nan)
 
     def declare(self, columns: tuple[Column, ...], /) -> None:
         """The header leaves at once, unless `fields` has settled it.
@@ -114,7 +123,7 @@ class Csv(Codec):
         try:
             row = read(item)
             opening = b"" if self._fields else self._open(tuple(row))
-            return opening + self._write(self._cells(self._values(row)))
+            return opening + self._line(self._picked(row))
         except UNWRITABLE as error:
             raise self.refusal(item, error) from error
 
@@ -125,7 +134,7 @@ class Csv(Codec):
             return super().rows(columns)
         opening = b"" if self._fields else self._open(names)
         one_by_one = super().rows(columns)
-        lines = lines_of_batches(len(columns), self._delimiter, self._guard)
+        lines = self._cells.lines(len(columns))
 
         def encode(batch: Sequence[Sequence[Any]]) -> bytes:
             nonlocal opening
@@ -150,11 +159,11 @@ class Csv(Codec):
         if not self._is_plain or not fits or len(names) == 1:
             return None
         self._names = names
-        texts = texts_of(self._delimiter)
+        texts = self._cells.texts
 
         def cells(column: Sequence[Any]) -> Sequence[str] | None:
             try:
-                return texts(csv_cells(column))
+                return texts(column)
             except UNWRITABLE:
                 return None
 
@@ -170,12 +179,27 @@ class Csv(Codec):
         if not fields:
             raise ValueError("the first row has no columns")
         self._fields = fields
-        self._pick: Callable[[dict[str, Any]], Iterable[Any]] = (
+        self._pick: Callable[[dict[str, Any]], Sequence[Any]] = (
             itemgetter(*fields) if len(fields) > 1 else lambda row: (row[fields[0]],)
         )
-        return self._write(self._cells(fields)) if self._header else b""
+        return self._line(fields) if self._header else b""
 
-    def _values(self, row: dict[str, Any]) -> Iterable[Any]:
+    def _line(self, values: Sequence[Any]) -> bytes:
+        cell = self._cells.cell
+        if self._guard is not None:
+            return self._write([cell(value) for value in values])
+        return self._write(
+            [
+                value
+                if (kind := type(value)) in _WRITTEN
+                or (kind is float and value - value == 0)  # finite
+                or (kind is Decimal and value.is_finite())
+                else cell(value)
+                for value in values
+            ]
+        )
+
+    def _picked(self, row: dict[str, Any]) -> Sequence[Any]:
         """The values of a row in the order of the columns."""
         if len(row) == len(self._fields):
             try:
@@ -186,10 +210,6 @@ class Csv(Codec):
             if name not in self._fields:
                 raise ValueError(f"its column {name!r} is not among those of the header")
         return [row.get(name) for name in self._fields]
-
-
-def _cells(values: Iterable[Any]) -> list[Cell]:
-    return [value if type(value) in AS_IT_IS else csv_cell(value) for value in values]
 
 
 @lru_cache(maxsize=32)
@@ -214,5 +234,7 @@ def _check_delimiter(delimiter: str) -> None:
 
 # OWASP, "CSV Injection"; the last four are full-width forms that East Asian spreadsheets take for the same.
 _RISKY: Final = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+_WRITTEN: Final = frozenset({str, int, NoneType})
+"""Types that the `csv` module writes as we want them."""
 _USUAL: Final = ",;\t|"
 """Delimiters that every program knows to quote."""

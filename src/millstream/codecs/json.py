@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
-from millstream.codecs.objects import ObjectCodec, written_cells
+from millstream.codecs.objects import ObjectCodec
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import JsonLines
 
@@ -54,7 +54,7 @@ class Json(ObjectCodec):
     def dialect(self, columns: tuple[Column, ...], /) -> JsonLines:
         """Each object with a comma behind it."""
         self.distinct_names(columns)
-        return JsonLines(end=_COMMA, cells=written_cells)
+        return JsonLines(end=_COMMA, cells=self.written_cells)
 
     def framed(self, written: bytes, /) -> bytes:
         """The comma behind the last object goes before the next."""
@@ -69,7 +69,7 @@ class Json(ObjectCodec):
 
     def document(self, item: Any, /) -> bytes:
         """The JSON text itself, without an array around it."""
-        return self.encode(item)
+        return self.encode(self.values.known(item))
 
 
 _COMMA: Final = b",\n"

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from millstream.codecs.base import Codec, text_encoder, with_charset
 from millstream.codecs.bodies import IN_WORDS, Body, buffer_of, producer_of, slices, whole
 from millstream.codecs.objects import UNWRITABLE
-from millstream.codecs.values import json_bytes, last_words
+from millstream.codecs.values import last_words
 from millstream.errors import ConfigurationError
 from millstream.web.mediatypes import media_type_of, parameter_of
 
@@ -125,7 +125,7 @@ class Multipart(Codec):
         if isinstance(item, bytes | bytearray | memoryview):
             return Part(item)
         try:
-            return Part(json_bytes(item), "application/json")
+            return Part(self.values.json(item), "application/json")
         except UNWRITABLE as error:
             raise self.refusal(item, error) from error
 

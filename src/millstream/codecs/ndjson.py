@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from millstream.codecs.objects import ObjectCodec, written_cells
+from millstream.codecs.objects import ObjectCodec
 from millstream.codecs.values import last_words
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import JsonLines
@@ -40,7 +40,7 @@ class Ndjson(ObjectCodec):
     def dialect(self, columns: tuple[Column, ...], /) -> JsonLines:
         """The lines themselves."""
         self.distinct_names(columns)
-        return JsonLines(cells=written_cells)
+        return JsonLines(cells=self.written_cells)
 
     def failed(self, problem: Mapping[str, Any], /) -> bytes:
         """The problem document (RFC 9457) as the member `error`."""

@@ -10,7 +10,6 @@ import msgspec
 
 from millstream.codecs.base import Codec
 from millstream.codecs.rows import Readers, checked_fields, row_maker
-from millstream.codecs.values import json_bytes, json_cells, json_lines
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import Transposed
 
@@ -32,17 +31,18 @@ class ObjectCodec(Codec):
 
     def __init__(self, *, action: str, charset: str, fields: Sequence[str] | None = None) -> None:  # noqa: ARG002  see below
         super().__init__(action=action, charset="utf-8")  # whatever is asked for (RFC 8259 §8.1)
-        self._readers = Readers(checked_fields(self.name, fields), native=True)
+        self._readers = self.readers = Readers(checked_fields(self.name, fields), in_json=True)
 
     def encode(self, item: Any, /) -> bytes:
         """Encode one item as JSON.
 
         Raises:
             WrongItem: when JSON cannot say it.
+            ManyRows: when it has rows of its own.
         """
         read = self._readers[type(item)]
         try:
-            return json_bytes(item if read is None else read(item))
+            return self.values.json(item if read is None else read(item))
         except UNWRITABLE as error:
             raise self.refusal(item, error) from error
 
@@ -61,7 +61,7 @@ class ObjectCodec(Codec):
 
         def encode(batch: Sequence[Sequence[Any]]) -> bytes | None:
             try:
-                data = json_lines(list(made(batch)))
+                data = self.values.lines(list(made(batch)))
             except UNWRITABLE:
                 return None
             # A line feed inside a line can only come out of a `msgspec.Raw`, as white space.
@@ -69,11 +69,10 @@ class ObjectCodec(Codec):
 
         return encode
 
-
-def written_cells(column: Sequence[Any]) -> Sequence[str] | None:
-    """See `Cells` of the dialects."""
-    try:
-        cells = json_cells(column)
-    except UNWRITABLE:
-        return None
-    return None if "\n" in "".join(cells) else cells  # white space of a `msgspec.Raw`
+    def written_cells(self, column: Sequence[Any]) -> Sequence[str] | None:
+        """See `Cells` of the dialects."""
+        try:
+            cells = self.values.json_cells(column)
+        except UNWRITABLE:
+            return None
+        return None if "\n" in "".join(cells) else cells  # white space of a `msgspec.Raw`

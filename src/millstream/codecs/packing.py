@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from typing import Any, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
-from millstream.codecs.arrays import UNFIT, Shape
+from millstream.codecs.arrays import UNFIT, Shape, shape_of_type
+from millstream.codecs.natures import ATOMS
 from millstream.codecs.shapes import is_settled, shape_of
 from millstream.codecs.table import Cells
+from millstream.codecs.values import VALUES, Values
 from millstream.protocol.columns import Column
 
 SLAB: Final = 256
@@ -38,14 +41,17 @@ class Packer:
     Args:
         columns: what is known of them.
         refuse: makes the error about a row that does not fit; those before it have been packed by then.
+        values: say what the objects in cells are.
     """
 
-    def __init__(self, columns: Sequence[Column], refuse: Refuse) -> None:
+    def __init__(self, columns: Sequence[Column], refuse: Refuse, values: Values = VALUES) -> None:
+        self._values = values
         self.rows = 0  # packed and waiting to be taken
         self.bytes = 0  # their weight
         self._columns = columns
         self._refuse = refuse
         self._shapes: list[Shape] | None = None
+        self._schema: Any = None
         self._count = 0  # rows ever packed
         self._loose: list[Cells] = []
         self._slab = SLAB
@@ -55,8 +61,16 @@ class Packer:
     @property
     def schema(self) -> Any:
         """The `pyarrow.Schema`; asking for it settles it."""
-        shapes = self._settled()
-        return pa.schema([(column.name, s.type) for column, s in zip(self._columns, shapes, strict=True)])
+        if self._schema is None:
+            shapes = zip(self._columns, self._settled(), strict=True)
+            self._schema = pa.schema([(column.name, shape.type) for column, shape in shapes])
+        return self._schema
+
+    def settle(self, schema: Any) -> None:
+        """Settle the schema by that of record batches, which rows may follow."""
+        self._schema = schema
+        self._columns = tuple(map(Column, schema.names))
+        self._shapes = [shape_of_type(each) for each in schema.types]
 
     @property
     def count(self) -> int:
@@ -65,8 +79,8 @@ class Packer:
 
     @property
     def needs_sample(self) -> bool:
-        """Whether what is declared does not settle the schema."""
-        return not all(map(is_settled, self._columns))
+        """Whether what is declared does not settle the schema, and nothing else has."""
+        return self._shapes is None and not (self._columns and all(map(is_settled, self._columns)))
 
     def add(self, cells: Cells) -> None:
         """One row more."""
@@ -106,7 +120,7 @@ class Packer:
 
     def _settled(self, sample: Sequence[Cells] = ()) -> list[Shape]:
         if self._shapes is None:
-            cells = list(zip(*sample, strict=True)) or [()] * len(self._columns)
+            cells = [self._known(each) for each in zip(*sample, strict=True)] or [()] * len(self._columns)
             self._shapes = [shape_of(*each) for each in zip(self._columns, cells, strict=True)]
         return self._shapes
 
@@ -121,7 +135,8 @@ class Packer:
         """One batch; or, when a row does not fit, those before it and then its error."""
         try:
             arrays = [
-                shape.array(cells) for shape, cells in zip(shapes, zip(*rows, strict=True), strict=True)
+                self._array(shape, cells)
+                for shape, cells in zip(shapes, zip(*rows, strict=True), strict=True)
             ]
             batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
         except UNFIT as error:
@@ -133,10 +148,31 @@ class Packer:
         else:
             yield batch
 
+    def _array(self, shape: Shape, cells: Sequence[Any]) -> Any:
+        """The array of a column; what does not fit it may stand for something that does.
+
+        Raises:
+            one of `UNFIT`: when it does not.
+        """
+        if not self._values.adapters.has_own:
+            try:
+                return shape.array(cells)
+            except UNFIT:
+                if ATOMS.issuperset(map(type, cells)):
+                    raise
+        return shape.array(self._known(cells))
+
+    def _known(self, cells: Sequence[Any]) -> Sequence[Any]:
+        """Cells as values that every format knows; enums stay, whose types say more than their values."""
+        if ATOMS.issuperset(map(type, cells)):
+            return cells
+        settled = self._values.settled
+        return [cell if isinstance(cell, Enum) else settled(cell) for cell in cells]
+
     def _why(self, row: Cells, error: Exception) -> str:
         for column, shape, cell in zip(self._columns, self._settled(), row, strict=False):
             try:
-                shape.array([cell])
+                self._array(shape, [cell])
             except UNFIT:
                 kind = type(cell).__qualname__
                 return (

@@ -92,23 +92,36 @@ class RecordBatchCodec(TableCodec):
         return self.release() if self.early or self._is_full(packer) else b""
 
     def record_batches(self, schema: Any, /) -> Callable[[Any], bytes]:
-        """Record batches as they are, their columns in the settled order.
+        """Record batches as they are; only a second table has to have the types of what went before it.
 
         Raises:
-            WrongItem: when two columns have one name; when they are not the settled ones.
+            WrongItem: when two columns have one name; when they are not the settled ones; when the format
+                has no such type.
         """
         theirs = self.distinct_names(tuple(map(Column, schema.names)))
         names = self.names or theirs
         if set(names) != set(theirs):
             raise self.refusal(theirs, f"its columns are not {', '.join(names)}")
         packer = self._packing()
-        self._writer = self.open(self._pyarrow.schema([schema.field(name) for name in names]))
+        packer.pack()
+        if not packer.count and packer.needs_sample:  # nothing went before it, and nobody says the types
+            self.names = names
+            ordered = [schema.field(name) for name in names]
+            packer.settle(self._pyarrow.schema(ordered, schema.metadata))
+        settled = packer.schema
 
         def encode(batch: Any) -> bytes:
-            packer.hold(batch if names == theirs else batch.select(names))
+            packer.hold(self._fitted(batch.select(names), settled))
             return self.release() if self.early or self._is_full(packer) else b""
 
         return encode
+
+    def _fitted(self, batch: Any, schema: Any) -> Any:
+        try:
+            return batch if batch.schema.equals(schema) else batch.cast(schema)
+        except self._pyarrow.ArrowException as error:
+            types = ", ".join(f"{field.name}: {field.type}" for field in schema)
+            raise self.refusal(batch, f"its columns do not fit those before it ({types}): {error}") from error
 
     def release(self) -> bytes:
         """Everything that is held.
@@ -147,7 +160,7 @@ class RecordBatchCodec(TableCodec):
 
     def _begin(self, first: Cells) -> Packer:
         """The first row is tried at once: if it cannot be written, the status is still an honest one."""
-        trial: Packer = self._make_packer(self.columns, self.misfit)
+        trial: Packer = self._make_packer(self.columns, self.misfit, self.values)
         trial.extend([first])
         packer = self._packing()
         if self.early and packer.needs_sample:
@@ -156,12 +169,19 @@ class RecordBatchCodec(TableCodec):
 
     def _packing(self) -> Packer:
         if self._packer is None:
-            self._packer = self._make_packer(self.columns, self.misfit)
+            self._packer = self._make_packer(self.columns, self.misfit, self.values)
         return self._packer
 
     def _opened(self) -> Writer:
         if self._writer is None:
-            self._writer = self.open(self._packing().schema)
+            schema = self._packing().schema
+            try:
+                self._writer = self.open(schema)
+            except self._pyarrow.ArrowException as error:
+                types = ", ".join(f"{field.name}: {field.type}" for field in schema)
+                raise self.refusal(
+                    self.names, f"its columns are of types that it has not ({types}): {error}"
+                ) from error
         return self._writer
 
     def _is_full(self, packer: Packer) -> bool:

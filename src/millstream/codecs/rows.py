@@ -1,55 +1,70 @@
-"""What a row may be, and how it is read: by the type of the item, decided once a type.
+"""How rows are read: by the type of the item, decided once a type.
 
-Rows are dicts and other mappings, dataclasses, `msgspec.Struct`s, named tuples, the rows of SQLAlchemy,
-`sqlite3` and asyncpg (known by their shape, not imported), and plain tuples and lists where `fields`
-names their cells.
+A row is a record (see `records`), or a plain tuple or list where `fields` names its cells. An item that has
+many rows, such as a data frame, leaves the codec by `ManyRows`: whoever pulls the items takes it apart.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
+from millstream.codecs.adapters import DEFAULT, Adapters
+from millstream.codecs.natures import Adapter, Nature, described
+from millstream.codecs.records import read_cells
 from millstream.errors import ConfigurationError
-
-Reader = Callable[[Any], dict[str, Any]]
-"""Reads one item as a row: column names and values, in order.
-
-Raises `ValueError` when two columns have one name or cells and names differ in number: a dict would
-drop one silently."""
+from millstream.protocol.ports import ManyRows
 
 MOST_TYPES: Final = 64
 """How many types of items one stream remembers; more than that are types made per item."""
 
 
-class Readers(dict[type, Reader | None]):
+class Readers(dict[type, Callable[[Any], Any] | None]):
     """The readers of one stream by the type of its items; None for a type that is no row.
 
-    With `native`, also None for rows that JSON encoders read faster by themselves.
+    With `in_json`, what is no row is read as well, and None is for whatever the JSON encoder has to read.
     """
 
-    def __init__(self, fields: Sequence[str] | None, *, native: bool = False) -> None:
+    def __init__(self, fields: Sequence[str] | None, *, in_json: bool = False) -> None:
         super().__init__()
+        self.adapters: Adapters = DEFAULT
         self._fields = fields
-        self._native = native
+        self._in_json = in_json
 
-    def __missing__(self, kind: type) -> Reader | None:
-        native = self._native and _is_native(kind)
-        reader = None if native else row_reader(kind, self._fields)
+    def __missing__(self, kind: type) -> Callable[[Any], Any] | None:
+        reader = self._reader(kind, self.adapters[kind])
         if len(self) < MOST_TYPES:
             self[kind] = reader
         return reader
 
+    def _reader(self, kind: type, adapter: Adapter) -> Callable[[Any], Any] | None:
+        if self._fields is not None and adapter.nature is Nature.PLAIN and issubclass(kind, tuple | list):
+            return partial(read_cells, self._fields)
+        if adapter.nature is Nature.ROWS:
+            return partial(_leave, adapter)
+        read = adapter.in_json if self._in_json else adapter.read
+        if adapter.nature is Nature.VALUE and (adapter.is_own or not self._in_json):
+            return partial(self._read_again, read)
+        if self._in_json:
+            return read if adapter.nature is Nature.RECORD and not adapter.native else None
+        return read if adapter.nature in (Nature.RECORD, Nature.REFUSED) else None
 
-def row_reader(kind: type, fields: Sequence[str] | None = None) -> Reader | None:
-    """Find out how items of a type are read as rows; None when they are no rows."""
-    if kind is dict:
-        return _as_it_is
-    return _attributes_reader(kind) or _cells_reader(kind, fields) or _mapping_reader(kind)
+    def _read_again(self, read: Callable[[Any], Any], item: Any) -> Any:
+        """Read what an item stands for."""
+        made = read(item)
+        reader = self[type(made)]
+        if reader is not None:
+            return reader(made)
+        if self._in_json:
+            return made
+        raise TypeError(f"it stands for {described(type(made))}, which is no row")
+
+
+def _leave(adapter: Adapter, item: Any) -> NoReturn:
+    raise ManyRows(adapter.read(item))
 
 
 def row_maker(columns: Sequence[str]) -> Callable[..., Any]:
@@ -82,65 +97,3 @@ def checked_fields(codec: str, fields: Sequence[str] | None) -> tuple[str, ...] 
             f"the option 'fields' of the codec {codec!r} is {fields!r}: it must list column names, each once"
         )
     return tuple(fields)
-
-
-def _is_native(kind: type) -> bool:
-    return issubclass(kind, dict | msgspec.Struct) or dataclasses.is_dataclass(kind)
-
-
-def _attributes_reader(kind: type) -> Reader | None:
-    if issubclass(kind, msgspec.Struct):
-        columns, attributes = kind.__struct_encode_fields__, kind.__struct_fields__
-    elif dataclasses.is_dataclass(kind):
-        columns = attributes = tuple(field.name for field in dataclasses.fields(kind))
-    else:
-        return None
-    return partial(_read_attributes, tuple(zip(columns, attributes, strict=True)))
-
-
-def _cells_reader(kind: type, fields: Sequence[str] | None) -> Reader | None:
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return partial(_read_cells, kind._fields)
-    if fields is not None and issubclass(kind, tuple | list):
-        return partial(_read_cells, fields)
-    return None
-
-
-def _mapping_reader(kind: type) -> Reader | None:
-    if hasattr(kind, "_mapping"):  # SQLAlchemy's rows, which hide their keys behind it
-        return _read_sqlalchemy
-    if hasattr(kind, "keys") and hasattr(kind, "__getitem__"):  # what `dict()` itself asks for
-        return _read_mapping
-    return None
-
-
-def _as_it_is(item: dict[str, Any]) -> dict[str, Any]:
-    return item
-
-
-def _read_attributes(names: Iterable[tuple[str, str]], item: object) -> dict[str, Any]:
-    return {
-        column: None if (value := getattr(item, attribute)) is msgspec.UNSET else value
-        for column, attribute in names
-    }
-
-
-def _read_cells(names: Sequence[str], item: Sequence[Any]) -> dict[str, Any]:
-    if len(names) != len(item):
-        raise ValueError(f"it has {len(item)} cells for {len(names)} fields")
-    return dict(zip(names, item, strict=True))
-
-
-def _read_sqlalchemy(item: Any) -> dict[str, Any]:
-    return _each_once(item._fields, dict(zip(item._fields, item, strict=True)))
-
-
-def _read_mapping(item: Any) -> dict[str, Any]:
-    return _each_once(tuple(item.keys()), dict(item))
-
-
-def _each_once(names: Sequence[str], row: dict[str, Any]) -> dict[str, Any]:
-    if len(row) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it has two columns named {twice!r}: give one a label of its own")
-    return row

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import msgspec
 
-from millstream.codecs.objects import ObjectCodec
+from millstream.codecs.objects import UNWRITABLE, ObjectCodec
 from millstream.codecs.values import last_words
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.events import Reason
@@ -188,8 +188,11 @@ class Sse(ObjectCodec):
     def _data(self, data: Any, item: Any) -> bytes:
         """The lines of the data and the empty one that ends the event."""
         try:
-            payload = data.encode() if isinstance(data, str) else self.encode(data)
-        except UnicodeEncodeError as error:
+            if isinstance(data, str):
+                payload = data.encode()
+            else:  # what an event holds stays one event
+                payload = self.encode(data) if data is item else self.values.json(data)
+        except UNWRITABLE as error:
             raise self.refusal(item, error) from error
         if _LF in payload or _CR in payload:
             payload = _LINE_END.sub(b"\ndata: ", payload)

@@ -15,7 +15,9 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from millstream.codecs.base import Codec
-from millstream.codecs.rows import MOST_TYPES, Reader, checked_fields, row_reader
+from millstream.codecs.natures import Adapter, Nature
+from millstream.codecs.records import Reader
+from millstream.codecs.rows import MOST_TYPES, Readers, checked_fields
 from millstream.protocol.columns import Column
 
 Cells = Sequence[Any]
@@ -50,6 +52,7 @@ class TableCodec(Codec):
     ) -> None:
         super().__init__(action=action, charset="utf-8")
         self._fields = checked_fields(self.name, fields) or ()
+        self._readers = self.readers = Readers(self._fields or None)
         self._pickers: dict[type, Picker] = {}
         self.names: tuple[str, ...] = ()
         self.declare(tuple(map(Column, self._fields)))
@@ -106,12 +109,12 @@ class TableCodec(Codec):
             ValueError: when the first row has no columns, or one twice.
         """
         kind = type(item)
-        read = row_reader(kind, self._fields or None)
+        read = self._readers[kind]
         if read is None:
             return None
         if not self.names:
             self.declare(tuple(map(Column, _names_of(read(item)))))
-        picker = _picker(kind, read, self.names)
+        picker = _direct(kind, self.values.adapters[kind], self.names) or _picker(read, self.names)
         if len(self._pickers) < MOST_TYPES:
             self._pickers[kind] = picker
         return picker
@@ -131,12 +134,17 @@ def _names_of(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(row)
 
 
-def _picker(kind: type, read: Reader, names: tuple[str, ...]) -> Picker:
-    if getattr(kind, "_fields", None) == names and issubclass(kind, tuple):
+def _direct(kind: type, adapter: Adapter, names: tuple[str, ...]) -> Picker | None:
+    """How to read the cells of a record without a dict in between; None where its columns are others."""
+    if adapter.nature is not Nature.RECORD:
+        return None
+    if issubclass(kind, tuple) and getattr(kind, "_fields", None) == names:
         return _as_it_is  # named tuples
-    attributes = _attributes(kind, names)
-    if attributes:
-        return _several(attrgetter(*attributes), len(attributes))
+    attributes = _attributes(kind, names) if adapter.native else ()
+    return _several(attrgetter(*attributes), len(attributes)) if attributes else None
+
+
+def _picker(read: Reader, names: tuple[str, ...]) -> Picker:
     pick = _several(itemgetter(*names), len(names))
 
     def cells(item: Any) -> Cells:

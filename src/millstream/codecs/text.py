@@ -27,7 +27,7 @@ class Text(Codec):
     def item(self, item: Any, /) -> bytes:
         """One line, whatever is in it."""
         if not isinstance(item, str):
-            raise self.refusal(item)
+            item = self._text_of(item)
         line = item.removesuffix("\n").removesuffix("\r")
         if "\n" in line or "\r" in line:
             raise self.refusal(item, "it has a line end inside")
@@ -35,3 +35,15 @@ class Text(Codec):
             return self._encode(line + "\n")
         except ValueError as error:  # not in the charset
             raise self.refusal(item, error) from error
+
+    def _text_of(self, item: Any) -> str:
+        """The text that an adapter makes of an object.
+
+        Raises:
+            WrongItem: when it is no text.
+        """
+        adapter = self.values.adapters[type(item)]
+        text = adapter.read(item) if adapter.is_own else None
+        if not isinstance(text, str):
+            raise self.refusal(item)
+        return text

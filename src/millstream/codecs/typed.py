@@ -1,8 +1,9 @@
 """Row types: what an action that is annotated `-> Iterator[Flight]` says of its rows.
 
-A row type is a dataclass, a `msgspec.Struct`, a `TypedDict`, a named tuple or a declarative model of
-SQLAlchemy (known by its shape, not imported). Its fields are declared to the codec as columns, and its items
-are checked: one of its own class passes at once, other rows are converted to it as arguments are.
+A row type is a dataclass, a `msgspec.Struct`, a `TypedDict`, a named tuple, a class of attrs, a model of
+pydantic or a class that SQLAlchemy maps (known by their shapes, not imported). Its fields are declared to the
+codec as columns, and its items are checked: one of its own class passes at once, other rows are converted to
+it as arguments are.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import inspect
 import typing
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from decimal import Decimal
-from functools import lru_cache
-from operator import attrgetter
-from typing import Any, Final, NotRequired, TypedDict
+from functools import lru_cache, partial
+from typing import Annotated, Any, Final, NotRequired, TypedDict
 
 import msgspec
 
+from millstream.codecs.adapters import DEFAULT, Adapters
 from millstream.codecs.kinds import kind_of
+from millstream.codecs.natures import is_named
 from millstream.codecs.objects import UNWRITABLE
+from millstream.codecs.records import attrs_names, is_mapped, is_pydantic
 from millstream.codecs.rows import Readers
 from millstream.errors import WrongItem
 from millstream.protocol.columns import Column
@@ -31,7 +34,7 @@ Convert = Callable[[Any], Any]
 """Makes what the codec shall see of an item that is not of the row type's own class."""
 
 
-def row_type_of(annotation: object) -> type | None:
+def row_type_of(annotation: object, adapters: Adapters = DEFAULT) -> type | None:
     """The row type of a return annotation (resolved, not as text); None when it names none.
 
     It is that of `Iterator[Flight]`, `AsyncIterator[Flight]`, `list[Flight]` and their like, and of those as
@@ -42,16 +45,20 @@ def row_type_of(annotation: object) -> type | None:
     if not isinstance(origin, type) or not issubclass(origin, Iterable | AsyncIterable):
         return None
     item = kind_of(next(iter(typing.get_args(returned)), None))
-    is_row = not item.nullable and isinstance(item.type, type) and columns_of(item.type) is not None
-    return item.type if is_row and not issubclass(origin, Mapping) else None
+    if item.nullable or not isinstance(item.type, type) or issubclass(origin, Mapping):
+        return None
+    is_row = not adapters[item.type].is_own and columns_of(item.type) is not None
+    return item.type if is_row else None
 
 
 @lru_cache(maxsize=MOST_TYPES)
 def columns_of(row_type: type) -> tuple[Column, ...] | None:
     """The columns of a row type, in the order of its fields; None when it is none."""
-    if _is_model(row_type):
-        mapper: Any = row_type.__mapper__  # type: ignore[attr-defined]  # as `_is_model` has seen
-        return tuple(_column_of_model(attribute) for attribute in mapper.column_attrs)
+    if is_mapped(row_type):
+        mapper: Any = row_type.__mapper__  # type: ignore[attr-defined]  # as `is_mapped` has seen
+        return tuple(_column_of_model(each) for each in mapper.column_attrs if not each.deferred)
+    if is_pydantic(row_type):
+        return _columns_of_pydantic(row_type)
     fields = _fields_of(row_type)
     if fields is None:
         return None
@@ -60,7 +67,7 @@ def columns_of(row_type: type) -> tuple[Column, ...] | None:
 
 
 def checked(
-    encode: Callable[[Any], bytes], row_type: type, *, action: str, codec: str
+    encode: Callable[[Any], bytes], row_type: type, *, action: str, codec: str, adapters: Adapters = DEFAULT
 ) -> Callable[[Any], bytes]:
     """Make the function that encodes the items of one stream if they are rows of a type.
 
@@ -69,13 +76,14 @@ def checked(
         row_type: what `row_type_of` found.
         action: the action whose items these are, for error texts.
         codec: its codec's name, as above.
+        adapters: say what other items are.
 
     Raises:
         WrongItem: from what is returned, for an item that is none; it names the row, counted from 1.
     """
     columns = columns_of(row_type) or ()
-    convert = _conversion(row_type, columns)
-    passing = None if _is_model(row_type) else row_type
+    convert = _conversion(row_type, columns, adapters)
+    passing = None if is_mapped(row_type) else row_type
     row = 0
 
     def encode_checked(item: Any) -> bytes:
@@ -94,17 +102,19 @@ def checked(
     return encode_checked
 
 
-def _conversion(row_type: type, columns: tuple[Column, ...]) -> Convert:
+def _conversion(row_type: type, columns: tuple[Column, ...], adapters: Adapters) -> Convert:
     """Decide once how items become rows of a type."""
     readers = Readers(None)
+    readers.adapters = adapters
 
     def read(item: Any) -> dict[str, Any]:
         reader = readers[type(item)]
         if reader is None:
             raise TypeError("it is no row")
-        return reader(item)
+        row: dict[str, Any] = reader(item)
+        return row
 
-    if _is_model(row_type):
+    if is_mapped(row_type):
         return _to_columns(row_type, tuple(column.name for column in columns), read)
     if typing.is_typeddict(row_type):
         return lambda item: msgspec.convert(read(item), row_type, strict=False)
@@ -117,6 +127,8 @@ def _maker(row_type: Any) -> Callable[[dict[str, Any]], Any]:
     """How the values of a row become an instance; msgspec remembers how for as long as this does."""
     if issubclass(row_type, msgspec.Struct):
         return lambda row: msgspec.convert(row, row_type, strict=False)
+    if is_pydantic(row_type):
+        return partial(_validated, row_type)
     # msgspec would make a named tuple by position, and a dataclass without the values of its defaults.
     hints = _hints_of(row_type)
     fields: dict[str, Any] = {}
@@ -127,14 +139,24 @@ def _maker(row_type: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda row: row_type(**msgspec.convert(row, shape, strict=False))
 
 
+def _validated(row_type: Any, row: dict[str, Any]) -> Any:
+    try:
+        return row_type.model_validate(row)
+    except ValueError as misfit:
+        errors: Any = getattr(misfit, "errors", None)
+        if errors is None:  # a validator's own
+            raise
+        said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in errors())
+        raise ValueError(said) from misfit
+
+
 def _to_columns(row_type: type, names: tuple[str, ...], read: Convert) -> Convert:
-    """A model's instance is no row, but has one; other rows must have the same columns."""
-    pick = attrgetter(*names)
+    """The columns of a mapped object, or a row that has the same."""
 
     def to_columns(item: Any) -> dict[str, Any]:
-        if isinstance(item, row_type):
-            return dict(zip(names, pick(item) if len(names) > 1 else (pick(item),), strict=True))
         row: dict[str, Any] = read(item)
+        if isinstance(item, row_type):  # without what else was loaded
+            row = {name: row[name] for name in names if name in row}
         if odd := row.keys() ^ set(names):
             raise ValueError(f"it has no column, or one too many, named {min(odd)!r}")
         return row
@@ -142,14 +164,12 @@ def _to_columns(row_type: type, names: tuple[str, ...], read: Convert) -> Conver
     return to_columns
 
 
-def _is_model(row_type: type) -> bool:
-    return hasattr(getattr(row_type, "__mapper__", None), "column_attrs")
-
-
 def _fields_of(row_type: type) -> dict[str, str] | None:
     """The columns of a row type, each with the attribute that holds it."""
     if issubclass(row_type, msgspec.Struct):
         return dict(zip(row_type.__struct_encode_fields__, row_type.__struct_fields__, strict=True))
+    if hasattr(row_type, "__attrs_attrs__"):
+        return {name: name for name in attrs_names(row_type)}
     if dataclasses.is_dataclass(row_type):
         return {field.name: field.name for field in dataclasses.fields(row_type)}
     if typing.is_typeddict(row_type):
@@ -164,6 +184,37 @@ def _hints_of(row_type: type) -> dict[str, Any]:
         return typing.get_type_hints(row_type, include_extras=True)
     except NameError:  # a name that was imported for type checkers only
         return {}
+
+
+def _columns_of_pydantic(model: Any) -> tuple[Column, ...] | None:
+    """The columns of what a model serializes to; None where a function of its own decides about all of it."""
+    decorators = model.__pydantic_decorators__
+    if decorators.model_serializers:
+        return None
+    own = {name for each in decorators.field_serializers.values() for name in each.info.fields}
+    by_alias = model.model_config.get("serialize_by_alias", False)
+    columns = [
+        _column(
+            (field.serialization_alias or field.alias or name) if by_alias else name,
+            Any if own & {name, "*"} or any(map(_serializes, field.metadata)) else _annotated(field),
+        )
+        for name, field in model.__pydantic_fields__.items()
+        if not field.exclude
+    ]
+    columns += [
+        _column((field.alias or name) if by_alias else name, Any if name in own else field.return_type)
+        for name, field in model.__pydantic_computed_fields__.items()
+    ]
+    return tuple(columns)
+
+
+def _annotated(field: Any) -> Any:
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+def _serializes(said: Any) -> bool:
+    """Whether metadata changes what a field is written as."""
+    return is_named(type(said), "pydantic", "PlainSerializer", "WrapSerializer")
 
 
 def _column(name: str, annotation: Any) -> Column:
@@ -202,4 +253,11 @@ def _spelled(kind: Any) -> str:
     return inspect.formatannotation(kind)
 
 
-_SPELLINGS: Final = {"precision": "precision", "scale": "scale", "timezone": "zoned", "tz": "zoned"}
+_SPELLINGS: Final = {
+    "precision": "precision",
+    "scale": "scale",
+    "max_digits": "precision",
+    "decimal_places": "scale",
+    "timezone": "zoned",
+    "tz": "zoned",
+}

@@ -14,6 +14,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from millstream.codecs.cells import STYLES, cell_xml, escaped
 from millstream.codecs.sink import Sink
+from millstream.codecs.values import VALUES, Values
 
 MOST_COLUMNS: Final = 16_384
 
@@ -37,9 +38,11 @@ class Workbook:
         title: the name of the sheet; further ones are numbered.
         header: what the first row of each sheet says; none when empty.
         width: how many columns there are.
+        values: say what the objects in cells are.
     """
 
-    def __init__(self, title: str, header: Sequence[str], width: int) -> None:
+    def __init__(self, title: str, header: Sequence[str], width: int, values: Values = VALUES) -> None:
+        self._values = values
         self.rows = 0  # of data, in all sheets
         self._title = title
         self._header = header
@@ -98,9 +101,9 @@ class Workbook:
         self._part.close()
 
     def _write(self, values: Sequence[object]) -> None:
-        row = self._next
+        row, known = self._next, self._values
         cells = [
-            f'<c r="{letter}{row}{cell_xml(value)}'
+            f'<c r="{letter}{row}{cell_xml(value, known)}'
             for letter, value in zip(self._letters, values, strict=True)
             if value is not None
         ]

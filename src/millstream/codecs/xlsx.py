@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from millstream.codecs.cells import cell_xml, local
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.table import Cells, TableCodec
+from millstream.codecs.values import is_nan
 from millstream.codecs.workbook import MOST_COLUMNS, Workbook
 from millstream.errors import ConfigurationError
 
@@ -30,6 +32,7 @@ class Xlsx(TableCodec):
         sheet: the name of the sheet; further ones are numbered.
         zone: the time zone whose clocks show the moments that have a zone, as `Europe/Berlin`. Without it
             they are in UTC, and the format of their cells says so.
+        nan: the text of a number that is none; an empty cell unless it is given.
 
     Raises:
         ConfigurationError: when an option cannot be used.
@@ -48,6 +51,7 @@ class Xlsx(TableCodec):
         header: bool = True,
         sheet: str = "Sheet",
         zone: str | None = None,
+        nan: str = "",
     ) -> None:
         super().__init__(action=action, charset=charset, fields=fields)
         if not _TITLE.fullmatch(sheet):
@@ -58,6 +62,7 @@ class Xlsx(TableCodec):
         self._zone = None if zone is None else _zone(zone)
         self._header = header
         self._sheet = sheet
+        self._nan = nan
         self._workbook: Workbook | None = None
 
     def item(self, item: Any, /) -> bytes:
@@ -82,6 +87,11 @@ class Xlsx(TableCodec):
         if self._zone is not None:
             cells = [_shown(value, self._zone) for value in cells]
         try:
+            if self._nan:
+                cells = [
+                    self._nan if isinstance(cell, float | Decimal) and is_nan(cell) else cell
+                    for cell in cells
+                ]
             return workbook.add(cells)
         except UNWRITABLE as error:
             where = f"in row {self.coming}, the column {self._misfit(cells)!r}: {error}"
@@ -91,7 +101,7 @@ class Xlsx(TableCodec):
         """The column of the first cell that cannot be written."""
         for name, value in zip(self.names, cells, strict=False):
             try:
-                cell_xml(value).encode()
+                cell_xml(value, self.values).encode()
             except UNWRITABLE:
                 return name
         return None
@@ -101,7 +111,9 @@ class Xlsx(TableCodec):
             if len(self.names) > MOST_COLUMNS:
                 raise self.refusal(self.names, f"a sheet has {MOST_COLUMNS} columns at most")
             try:
-                self._workbook = Workbook(self._sheet, self.names if self._header else (), len(self.names))
+                self._workbook = Workbook(
+                    self._sheet, self.names if self._header else (), len(self.names), self.values
+                )
             except UNWRITABLE as error:
                 raise self.refusal(self.names, f"in the header, {error}") from error
         return self._workbook

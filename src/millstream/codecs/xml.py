@@ -17,12 +17,10 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
-import msgspec
-
 from millstream.codecs.base import Codec
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.rows import Readers, checked_fields
-from millstream.codecs.values import last_words, plain
+from millstream.codecs.values import last_words
 from millstream.errors import ConfigurationError
 from millstream.protocol.events import Reason
 
@@ -62,7 +60,7 @@ class Xml(Codec):
         for option, name in (("root", root), ("row", row)):
             if not _NAME.fullmatch(name):
                 raise ConfigurationError(f"the option {option!r} of the codec 'xml' is {name!r}: no XML name")
-        self._readers = Readers(checked_fields(self.name, fields))
+        self._readers = self.readers = Readers(checked_fields(self.name, fields), in_json=True)
         self._root = root
         self._row = row
         self._replaces = replace_illegal
@@ -75,8 +73,7 @@ class Xml(Codec):
         """One element on a line of its own."""
         read = self._readers[type(item)]
         try:
-            row = item if read is None else read(item)
-            built = msgspec.to_builtins(row, enc_hook=plain, builtin_types=(Decimal,), str_keys=True)
+            built = self.values.builtins(item if read is None else read(item))
             element = _element(self._row, built)
             if illegal := _ILLEGAL.search(element):
                 element = self._mended(element, illegal[0])

@@ -21,7 +21,8 @@ Why the standard library writes it
 from __future__ import annotations
 
 import zipfile
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from os import PathLike
@@ -30,8 +31,10 @@ from typing import Any, ClassVar, Final
 
 from millstream.codecs.base import Codec, text_encoder
 from millstream.codecs.bodies import IN_WORDS, Body, buffer_of, producer_of, slices, whole
+from millstream.codecs.natures import Nature
 from millstream.errors import ConfigurationError
-from millstream.protocol.ports import RowBatches
+from millstream.protocol.dialects import Written
+from millstream.protocol.ports import EncodesArrow, HoldsArrow, ManyRows, RowBatches
 from millstream.web.disposition import harmless, no_device
 
 
@@ -151,15 +154,18 @@ class _Entry:
         self._member = member
         self._zip = archive
         self._encode = text_encoder(archive.charset)
-        self._inner = (
-            member.codec(action=archive.action, charset=archive.charset) if member.codec is not None else None
-        )
-        if self._inner is not None and isinstance(member.body, RowBatches):
-            self._rows: _Rows | None = _Rows(member.body, self._inner)
-            self.producer: Iterable[Any] | AsyncIterable[Any] = member.body.batches()
-            return
-        self._rows = None
-        producer = producer_of(member.body)
+        self._inner = self._rows = None
+        body: Any = member.body
+        if member.codec is not None:
+            self._inner = inner = member.codec(action=archive.action, charset=archive.charset)
+            inner.adapt(archive.values)
+            adapter = archive.values.adapters[type(body)]
+            body = adapter.read(body) if adapter.nature is Nature.ROWS else body
+            if isinstance(body, RowBatches):
+                self._rows = _Rows(body, inner)
+                self.producer: Iterable[Any] | AsyncIterable[Any] = self._rows.batches()
+                return
+        producer = producer_of(body)
         if producer is None:
             raise archive.refusal(member, f"its body is {type(member.body).__qualname__}, not {IN_WORDS}")
         self.producer = producer
@@ -185,7 +191,10 @@ class _Entry:
         if self._rows is not None:
             return self._rows.encode(chunk)
         if self._inner is not None:
-            return self._inner.item(chunk)
+            try:
+                return self._inner.item(chunk)
+            except ManyRows as many:
+                return _whole_rows(many.rows, self._inner)
         try:
             data = buffer_of(chunk, self._encode)
         except ValueError as error:
@@ -196,23 +205,46 @@ class _Entry:
 
 
 class _Rows:
-    """The rows of a query, encoded many at once; even where there are none, their columns are known."""
+    """The rows of a query or a table, encoded many at once; even where there are none, there are columns."""
 
     def __init__(self, source: RowBatches, codec: Codec) -> None:
         self._source = source
         self._codec = codec
-        self._encode: Callable[[Sequence[Sequence[Any]]], bytes] | None = None
+        self._encode: Callable[[Any], bytes] | None = None
         self._held = 0  # rows since something came of them
 
-    def encode(self, batch: Sequence[Sequence[Any]]) -> bytes:
+    def batches(self) -> Generator[Any, None, None]:
+        if isinstance(self._source, HoldsArrow) and isinstance(self._codec, EncodesArrow):
+            return self._source.record_batches()
+        return self._source.batches()
+
+    def encode(self, batch: Sequence[Sequence[Any]] | Written) -> bytes:
+        if isinstance(batch, Written):
+            found, rows = batch.data, batch.rows
+        else:
+            found, rows = batch, len(batch)
         if self._encode is None:  # the first one: now the columns are known
-            self._encode = self._codec.rows(self._source.columns)
-        data = self._encode(batch)
-        self._held += len(batch)
+            self._encode = self._encoding(batch)
+        data = self._encode(found)
+        self._held += rows
         self._source.took(self._held, len(data))
         if data:
             self._held = 0
         return data
+
+    def _encoding(self, first: Sequence[Sequence[Any]] | Written) -> Callable[[Any], bytes]:
+        if isinstance(first, Written) and isinstance(self._codec, EncodesArrow):
+            return self._codec.record_batches(first.data.schema)
+        return self._codec.rows(self._source.columns)
+
+
+def _whole_rows(rows: Iterable[Any], codec: Codec) -> bytes:
+    """The rows of one item, which stands in memory as it is."""
+    if not isinstance(rows, RowBatches):
+        return b"".join(map(codec.item, rows))
+    found = _Rows(rows, codec)
+    with closing(rows):
+        return b"".join(map(found.encode, found.batches()))
 
 
 class _Archive(zipfile.ZipFile):

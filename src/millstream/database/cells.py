@@ -74,9 +74,7 @@ def _float(*, small: str, large: str, nan: str, infinite: str) -> str:
     )
 
 
-_CSV_FLOAT: Final = _float(
-    small="{c}::text", large=_SHORTEST, nan="'nan'", infinite="lower(left({c}::text, -5))"
-)
+_CSV_FLOAT: Final = _float(small="{c}::text", large=_SHORTEST, nan="'NaN'", infinite="{c}::text")
 _JSON_FLOAT: Final = _float(
     small="CASE WHEN abs({c}) >= 1e-4 THEN {c}::text WHEN abs({c}) >= 1e-5 THEN {c}::text::numeric::text"
     " ELSE replace({c}::text, 'e-0', 'e-') END",

@@ -10,18 +10,25 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Any
 
-from millstream.engine.source import Source, SyncSource
-from millstream.errors import WrongItem
+from millstream.engine.holding import Holding
+from millstream.engine.source import AsyncSource, Source, SyncSource, source_of
+from millstream.errors import ControllerError, WrongItem
 from millstream.protocol.dialects import Written
 from millstream.protocol.ports import (
     Encoder,
+    EncodesArrow,
     EncodesRows,
+    HoldsArrow,
+    ManyRows,
     RowBatches,
     TakesWritten,
     WritesRows,
 )
 
 Batch = Sequence[Sequence[Any]] | Written
+
+TakeApart = Callable[[ManyRows], tuple[SyncSource, Callable[[Any], bytes]]]
+"""What is pulled and encoded instead of an item that has rows of its own."""
 
 
 class Batches:
@@ -74,6 +81,8 @@ class Batches:
 
     def _batches(self) -> Generator[Batch, None, None]:
         rows, encoder = self._rows, self._encoder
+        if isinstance(rows, HoldsArrow) and isinstance(encoder, EncodesArrow):
+            return rows.record_batches()
         if not isinstance(rows, WritesRows):
             return rows.batches()
         if isinstance(encoder, TakesWritten):
@@ -82,8 +91,12 @@ class Batches:
 
     def _framed(self, data: Any) -> bytes:
         if self._frame is None:
-            assert isinstance(self._encoder, TakesWritten)  # noqa: S101  it was asked for the dialect
-            self._frame = self._encoder.framed
+            encoder = self._encoder
+            if isinstance(self._rows, HoldsArrow) and isinstance(encoder, EncodesArrow):
+                self._frame = encoder.record_batches(data.schema)
+            else:
+                assert isinstance(encoder, TakesWritten)  # noqa: S101  it was asked for the dialect
+                self._frame = encoder.framed
         return self._frame(data)
 
 
@@ -95,3 +108,19 @@ def batches_of(source: Source, encoder: Encoder) -> Batches | None:
     if not isinstance(rows, RowBatches) or not isinstance(encoder, EncodesRows):
         return None
     return Batches(rows, encoder)
+
+
+def taken_apart(
+    item: ManyRows, encoder: Encoder, holding: Holding | None
+) -> tuple[SyncSource, Callable[[Any], bytes]]:
+    """See `TakeApart`.
+
+    Raises:
+        ControllerError: when the rows are asynchronous.
+    """
+    source = source_of(item.rows)
+    if source is None or isinstance(source, AsyncSource):
+        raise ControllerError("an item has rows that are asynchronous: iterate over them, and yield each")
+    batches = batches_of(source, encoder)
+    source, encode = (source, encoder.item) if batches is None else (batches.source, batches.encode)
+    return source, encode if holding is None else holding.guarded(encode)

@@ -14,9 +14,10 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, cast
 
-from millstream.engine.batches import batches_of
+from millstream.engine.batches import batches_of, taken_apart
 from millstream.engine.buffer import Outbox
 from millstream.engine.deadlines import Deadlines
 from millstream.engine.drive_async import SLICE, AsyncDrive
@@ -122,10 +123,18 @@ class Delivery:
         holding = holding_of(encode, body.encoder, self.outbox)
         if holding is not None:
             encode = holding.encode
+        take_apart = partial(taken_apart, encoder=body.encoder, holding=holding)
         self._drive: AsyncDrive | SyncDrive
         if isinstance(source, AsyncSource):
             self._drive = AsyncDrive(
-                source, encode, self.outbox, scope, self.flush, freeze=body.freeze, holding=holding
+                source,
+                encode,
+                self.outbox,
+                scope,
+                self.flush,
+                freeze=body.freeze,
+                take_apart=take_apart,
+                holding=holding,
             )
         else:
             self._drive = SyncDrive(
@@ -135,7 +144,7 @@ class Delivery:
                 scope,
                 self.flush,
                 freeze=body.freeze,
-                patience=terms.close_timeout,
+                take_apart=take_apart,
                 holding=holding,
                 by_hand=outlet.is_plain,
             )

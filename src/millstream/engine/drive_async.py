@@ -13,17 +13,18 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final, cast
 
+from millstream.engine.batches import TakeApart
 from millstream.engine.buffer import Outbox
 from millstream.engine.holding import Holding
 from millstream.engine.pace import BREATH
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource
 from millstream.engine.stepping import go_on
-from millstream.protocol.ports import Flush
+from millstream.protocol.ports import Flush, ManyRows
 
 SLICE: Final = 0.001
 """Seconds a producer that never suspends may keep the loop before others get their turn."""
@@ -35,7 +36,7 @@ PROMPT: Final = 0.0002
 class AsyncDrive:
     """Pulls one asynchronous source into an outbox until it is exhausted, broken or interrupted."""
 
-    __slots__ = ("_encode", "_flush", "_freeze", "_holding", "_outbox", "_scope", "_source")
+    __slots__ = ("_encode", "_flush", "_freeze", "_holding", "_outbox", "_scope", "_source", "_take_apart")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class AsyncDrive:
         flush: Flush,
         *,
         freeze: Callable[[], None],
+        take_apart: TakeApart,
         holding: Holding | None = None,
     ) -> None:
         self._source = source
@@ -54,9 +56,10 @@ class AsyncDrive:
         self._scope = scope
         self._flush = flush
         self._freeze = freeze
+        self._take_apart = take_apart
         self._holding = holding
 
-    async def run(self) -> None:
+    async def run(self) -> None:  # noqa: C901  one coroutine, as said below
         """Pull everything, and close the source on every way out."""
         try:  # in one coroutine with all the rest: every frame is there as often as there are streams
             outbox, put, encode = self._outbox, self._outbox.put, self._encode
@@ -79,7 +82,12 @@ class AsyncDrive:
                     return
                 if stream.interrupted:  # by its own producer: what it yields from then on is unwanted
                     return
-                chunk = encode(item)
+                try:
+                    chunk = encode(item)
+                except ManyRows as many:
+                    await self._pull_rows(many)
+                    flush, turn, before = self._flush, clock(), -math.inf
+                    continue
                 put(chunk)
                 outbox.produced += len(chunk)
                 if units:
@@ -94,6 +102,25 @@ class AsyncDrive:
                 before = now
         finally:
             await self._source.close()
+
+    async def _pull_rows(self, many: ManyRows) -> None:
+        """Pull the rows of an item on the request's thread: they may have to be read from somewhere."""
+        call, outbox = self._scope.call, self._outbox
+        source, encode = self._take_apart(many)
+        try:
+            while not self._scope.stream.interrupted:
+                try:
+                    chunk = await call(_encoded_next, source.iterator, encode)
+                except ManyRows as inner:
+                    await self._pull_rows(inner)
+                    continue
+                if chunk is None:
+                    return
+                outbox.put(chunk)
+                outbox.produced += len(chunk)
+                await self._flush_first()
+        finally:
+            await call(source.close)
 
     async def _flush_first(self) -> None:
         self._freeze()
@@ -126,3 +153,10 @@ class AsyncDrive:
 
     def room(self) -> None:
         """Nothing to do: this driver waits in its own flush."""
+
+
+def _encoded_next(rows: Iterator[Any], encode: Callable[[Any], bytes]) -> bytes | None:
+    """The next chunk of some rows; None when there are no more."""
+    for row in rows:
+        return encode(row)
+    return None

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing
 from typing import Any, Final
 
+from millstream.engine.batches import TakeApart
 from millstream.engine.buffer import Outbox
 from millstream.engine.holding import MOMENT, Holding
 from millstream.engine.inbox import inbox_of
@@ -20,10 +22,9 @@ from millstream.engine.pace import BREATH
 from millstream.engine.scope import Scope
 from millstream.engine.source import SyncSource
 from millstream.engine.stepping import go_on
-from millstream.engine.threads import Lane, ThreadResult
-from millstream.engine.watchdog import authored_line
+from millstream.engine.threads import ThreadResult
 from millstream.errors import ThreadGivenUp
-from millstream.protocol.ports import Flush
+from millstream.protocol.ports import Flush, ManyRows
 
 _LOG: Final = logging.getLogger("millstream")
 
@@ -42,11 +43,11 @@ class SyncDrive:
         "_inbox",
         "_loop",
         "_outbox",
-        "_patience",
         "_pump_sleeps",
         "_scope",
         "_source",
         "_stream",
+        "_take_apart",
         "_waiter",
     )
 
@@ -59,7 +60,7 @@ class SyncDrive:
         flush: Flush,
         *,
         freeze: Callable[[], None],
-        patience: float,
+        take_apart: TakeApart,
         holding: Holding | None = None,
         by_hand: bool = False,
     ) -> None:
@@ -70,7 +71,7 @@ class SyncDrive:
         self._stream = scope.stream
         self._flush = flush
         self._freeze = freeze
-        self._patience = patience  # seconds until a producer that goes on after its end is named
+        self._take_apart = take_apart
         self._holding = holding
         self._loop = scope.stream.loop
         self._inbox = inbox_of(self._loop)
@@ -166,11 +167,9 @@ class SyncDrive:
 
     def _stop(self) -> None:
         self._stream.unwanted = True
-        self._stream.unblock()
         self._scope.lane.bell.put(None)
 
     async def _let_finish(self, pump: ThreadResult) -> None:
-        late = self._loop.call_later(self._patience, self._tell_late, self._scope.lane)
         try:
             await pump
         except ThreadGivenUp:  # which was logged
@@ -179,50 +178,47 @@ class SyncDrive:
             raise
         except BaseException:  # noqa: BLE001  it is logged, and the reason of the end stands already
             _LOG.exception("%s: the producer failed while it was closed", self._stream.route)
-        finally:
-            late.cancel()
-
-    def _tell_late(self, lane: Lane) -> None:
-        line = authored_line(lane.ident)
-        _LOG.warning(
-            "%s was ended %g s ago (%s), but its thread is still at work%s: ask stream.client_gone there, or "
-            "give stream.on_interrupt what ends the wait, such as the kill of a process",
-            self._stream.route,
-            self._patience,
-            self._stream.reason or "its task was cancelled",
-            "" if line is None else f" at {line.filename}:{line.lineno} in {line.name}",
-        )
 
     # On the stream's thread
 
     def _pump(self) -> None:
-        outbox, put, encode = self._outbox, self._outbox.put, self._encode
-        stream, units = self._stream, self._scope.units
-        most = 0  # bytes ahead of the socket: the first item goes first
+        stream = self._stream
         try:
-            if stream.unwanted:
-                return
-            for item in self._source.iterator:
-                if stream.unwanted:  # since the step began
-                    return
-                chunk = encode(item)
-                put(chunk)
-                outbox.produced += len(chunk)
-                if self._drain_sleeps:
-                    self._drain_sleeps = False
-                    self._inbox.call(self._wake)
-                if units:
-                    self._scope.rest_here()
-                if outbox.produced - outbox.taken >= most:
-                    most = self._make_room(most)
-                if stream.unwanted:
-                    return
+            if not stream.unwanted:
+                self._pull(self._source.iterator, self._encode, 0)  # the first item goes first
         except GeneratorExit:
             if not stream.unwanted:
                 raise
         finally:
             stream.heard = stream.unwanted
             self._source.close()
+
+    def _pull(self, items: Iterator[Any], encode: Callable[[Any], bytes], most: int) -> int:
+        """Pull and encode while items are wanted; how many bytes may be ahead of the socket next."""
+        outbox, put = self._outbox, self._outbox.put
+        stream, units = self._stream, self._scope.units
+        for item in items:
+            if stream.unwanted:  # since the step began
+                break
+            try:
+                chunk = encode(item)
+            except ManyRows as many:
+                source, encode_rows = self._take_apart(many)
+                with closing(source):
+                    most = self._pull(source.iterator, encode_rows, most)
+                continue
+            put(chunk)
+            outbox.produced += len(chunk)
+            if self._drain_sleeps:
+                self._drain_sleeps = False
+                self._inbox.call(self._wake)
+            if units:
+                self._scope.rest_here()
+            if outbox.produced - outbox.taken >= most:
+                most = self._make_room(most)
+            if stream.unwanted:
+                break
+        return most
 
     def _make_room(self, most: int) -> int:
         """Wait for the socket, after the first item for a moment at least; how much may be ahead next."""

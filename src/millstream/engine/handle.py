@@ -16,7 +16,7 @@ from millstream.engine.scope import Scope
 from millstream.errors import ControllerError, StreamInterrupted
 from millstream.protocol.events import Progress, Reason, Statistics
 from millstream.protocol.lifecycle import State
-from millstream.protocol.ports import OnEnd, OnInterrupt
+from millstream.protocol.ports import OnEnd
 
 
 class Handle:
@@ -50,10 +50,6 @@ class Handle:
         return self._stream.client_gone
 
     @property
-    def is_unwanted(self) -> bool:
-        return self._stream.unwanted and not self._stream.heard
-
-    @property
     def read_only(self) -> bool:
         return self._scope.read_only
 
@@ -67,10 +63,6 @@ class Handle:
 
     def on_end(self, callback: OnEnd) -> OnEnd:
         self._stream.callbacks = (*self._stream.callbacks, callback)
-        return callback
-
-    def on_interrupt(self, callback: OnInterrupt) -> OnInterrupt:
-        self._stream.call_on_interrupt(callback)
         return callback
 
     def stop(self, stream_id: str = "", *, reason: Reason = Reason.STOPPED) -> bool:

@@ -36,6 +36,16 @@ class Holding:
             self.holds = True
             return self._encode(item)
 
+    def guarded(self, encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+        """Another way to encode items of the same stream, which holds them back as well."""
+
+        def encode_guarded(item: Any) -> bytes:
+            with self._lock:
+                self.holds = True
+                return encode(item)
+
+        return encode_guarded
+
     def let_go(self) -> None:
         """The producer pauses; on the socket's side.
 

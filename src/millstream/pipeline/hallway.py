@@ -31,7 +31,7 @@ from millstream.pipeline.ends import Failure
 from millstream.pipeline.heads import Described, whole_head
 from millstream.pipeline.house import House
 from millstream.pipeline.mounted import Mounted
-from millstream.pipeline.outcomes import outcome_of
+from millstream.pipeline.outcomes import at_once, outcome_of
 from millstream.pipeline.pages import Flow, flow_of
 from millstream.pipeline.raised import no_failure, unless_ours
 from millstream.pipeline.reading import Reading, chosen_by
@@ -198,7 +198,11 @@ class Visit:
         returned = await self._call(decided, args, kwargs)
         result = adopted(returned, self._house.participants)
         try:
-            outcome = outcome_of(result, sending.offered(), match.action.label)
+            action, offered = match.action, sending.offered()
+            if action.is_async or at_once(result):
+                outcome = outcome_of(result, offered, action.label)
+            else:  # an object may have to read something to say what it is
+                outcome = await self._scope.call(outcome_of, result, offered, action.label)
         except BaseException:
             await self._discard(result)
             raise

@@ -10,6 +10,7 @@ from typing import Any, Final
 from millstream.codecs.base import Codec, is_charset, with_charset
 from millstream.codecs.raw import Raw
 from millstream.codecs.typed import checked, columns_of
+from millstream.codecs.values import VALUES, Values
 from millstream.dispatch.action import Action
 from millstream.dispatch.expose import Exposure
 from millstream.errors import ConfigurationError, WrongItem
@@ -36,6 +37,7 @@ class Offer:
     columns: tuple[Column, ...] = ()  # of that type
     headers: tuple[tuple[bytes, bytes], ...] = ()  # of every response, as ASGI has them
     end_id: str | None = None  # the event id of a client that has seen all
+    values: Values = VALUES  # and the adapters by which objects are read
 
     def type_for(self, codec: Codec) -> str:
         """The content type of one stream; of several parts it names what separates them (RFC 2046 §5.1.1)."""
@@ -88,9 +90,12 @@ class Offer:
         codec = self.codec(action=action, charset=self.charset, **self.options)
         if codec.end_id != self.end_id:
             codec.end_id = self.end_id
+        if self.values is not VALUES:
+            codec.adapt(self.values)
         if as_annotated and self.row_type is not None:
             codec.declare(self.columns)
-            encode = checked(codec.item, self.row_type, action=action, codec=codec.name)
+            adapters = self.values.adapters
+            encode = checked(codec.item, self.row_type, action=action, codec=codec.name, adapters=adapters)
             codec.item = encode  # type: ignore[method-assign]  # of this stream alone
         return codec
 

@@ -14,10 +14,11 @@ from tempfile import SpooledTemporaryFile
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, BinaryIO, Final
 
-import msgspec
 from starlette.responses import Response as StarletteResponse
 
 from millstream.codecs.json import Json
+from millstream.codecs.natures import ATOMS, Adapter, Nature
+from millstream.codecs.objects import ObjectCodec
 from millstream.codecs.raw import Raw
 from millstream.engine.source import Source, SyncSource, source_of
 from millstream.errors import HTTPError, WrongResult
@@ -87,6 +88,15 @@ def _streamed(result: Any, _offer: Offer, action: str) -> Outcome:
     return Streamed(source)
 
 
+def _no_outcome(result: Any, _offer: Offer, action: str) -> Outcome:
+    """A class, where an object of it was meant; some can be iterated.
+
+    Raises:
+        WrongResult: always.
+    """
+    raise WrongResult(action=action, result=result)
+
+
 def _empty(_result: Any, _offer: Offer, _action: str) -> Outcome:
     return Whole(b"", None, 204)
 
@@ -109,17 +119,68 @@ def _text(result: Any, offer: Offer, action: str) -> Outcome:
     return Whole(Raw(action=action, charset=offer.charset).document(result), offer.content_type)
 
 
+def _adapted(result: Any, offer: Offer, action: str) -> Outcome:
+    """What is known by its type; whatever else can be iterated is a stream.
+
+    Raises:
+        ControllerError: when it cannot be sent, or would only be iterated into something else.
+    """
+    adapter = offer.values.adapters[type(result)]
+    match adapter.nature:
+        case Nature.RECORD:
+            return _document(result, offer, action)
+        case Nature.ROWS:
+            return _streamed(adapter.read(result), offer, action)
+        case Nature.VALUE:
+            return _value(result, adapter, offer, action)
+        case Nature.REFUSED if adapter.instead:
+            raise WrongResult(action=action, result=result, instead=adapter.instead)
+    return _streamed(result, offer, action)
+
+
+def _value(result: Any, adapter: Adapter, offer: Offer, action: str) -> Outcome:
+    """What a result stands for; a text or a number by itself only where somebody has said that it is one."""
+    value = (
+        adapter.read(result)
+        if offer.is_raw or not issubclass(offer.codec, ObjectCodec)
+        else adapter.in_json(result)
+    )
+    if type(value) not in ATOMS or value is None:
+        return outcome_of(value, offer, action)
+    if not adapter.is_own:
+        raise WrongResult(action=action, result=result)
+    return (
+        _text(value, offer, action)
+        if offer.is_raw and isinstance(value, str)
+        else _document(value, offer, action)
+    )
+
+
 def _document(result: Any, offer: Offer, action: str) -> Outcome:
     if offer.template is not None:
-        return Page(offer.template, result)
+        return Page(offer.template, result if isinstance(result, Mapping) else _named(result, offer, action))
     if offer.is_raw:
         codec = Json(action=action, charset=offer.charset)
+        codec.adapt(offer.values)
         is_json = offer.media_type.endswith("json")
         return Whole(codec.document(result), codec.typed(offer.content_type) if is_json else Json.media_type)
     if hasattr(offer.codec, "expand"):  # it may hold a stream of its own
         alone = iter((result,))
         return Streamed(SyncSource(alone, alone))
     return Whole(offer.encoder(action).document(result), offer.content_type)
+
+
+def _named(result: Any, offer: Offer, action: str) -> Mapping[str, Any]:
+    """The values of a page.
+
+    Raises:
+        WrongResult: when the result has no names for them.
+    """
+    adapter = offer.values.adapters[type(result)]
+    if adapter.nature is not Nature.RECORD:
+        raise WrongResult(action=action, result=result)
+    values: Mapping[str, Any] = adapter.read(result)
+    return values
 
 
 def _filed(result: Any, _offer: Offer, _action: str) -> Outcome:
@@ -135,13 +196,15 @@ def _is_file(result: Any) -> bool:
     return hasattr(result, "seekable") and isinstance(getattr(result, "file", result), _BINARY_FILES)
 
 
-def _is_record(result: Any) -> bool:
-    """One object with named fields: a document by itself, never a sequence of items."""
-    is_instance = dataclasses.is_dataclass(result) and not isinstance(result, type)
-    return isinstance(result, Mapping | msgspec.Struct) or is_instance or hasattr(result, "_fields")
+def at_once(result: Any) -> bool:
+    """Whether the outcome is known without a look at objects, which might have to read something for it."""
+    if type(result) is dict:
+        return ATOMS.issuperset(map(type, result.values()))
+    return type(result) in _SIMPLE
 
 
 _GENERATORS: Final = (GeneratorType, AsyncGeneratorType)
+_SIMPLE: Final = frozenset({*_GENERATORS, *ATOMS, list, tuple})
 _BINARY_FILES: Final = (io.RawIOBase, io.BufferedIOBase)
 _Fits = Callable[[Any], bool]
 _Make = Callable[[Any, Offer, str], Outcome]
@@ -153,6 +216,6 @@ _RULES: Final[tuple[tuple[_Fits, _Make], ...]] = (
     (lambda result: isinstance(result, str | bytes | bytearray | memoryview), _text),
     (lambda result: isinstance(result, StarletteResponse), _foreign),
     (_is_file, _filed),
-    (_is_record, _document),
-    (lambda _: True, _streamed),
+    (lambda result: isinstance(result, type), _no_outcome),
+    (lambda _: True, _adapted),
 )

@@ -12,6 +12,7 @@ from millstream.codecs.base import Codec, with_charset
 from millstream.codecs.catalogue import Catalogue
 from millstream.codecs.raw import Raw
 from millstream.codecs.typed import row_type_of
+from millstream.codecs.values import VALUES, Values
 from millstream.compression.compression import Compression
 from millstream.config import CLIENT_KEY, DURABLE, Settings
 from millstream.dispatch.action import Action
@@ -108,7 +109,9 @@ class Planner:
         templates: Templates,
         settings: Settings,
         client_key: ClientKey | None = None,
+        values: Values = VALUES,
     ) -> None:
+        self.values = values
         self._client_key = checked(client_key)
         self._catalogue = catalogue
         self._templates = templates
@@ -146,7 +149,7 @@ class Planner:
         offers = with_downloads(
             [self._offer(exposure, settings) for exposure in exposures], exposures, action
         )
-        offers = with_rows(offers, row_type_of(action.signature.returns))
+        offers = with_rows(offers, row_type_of(action.signature.returns, self.values.adapters))
         has_own = FORMAT in action.signature.named
         by_format = {} if len(offers) == 1 or has_own else _by_format(offers)
         durable = durability_of(said, action, offers, settings)
@@ -175,6 +178,7 @@ class Planner:
             chosen_type=bool(exposure.content_type or exposure.engine),
             headers=fixed_headers({**codec.headers, **exposure.headers}),
             end_id=example.end_id,
+            values=self.values,
         )
 
     def _engine(self, exposure: Exposure) -> tuple[type[Codec], str | None]:

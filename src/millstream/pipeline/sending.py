@@ -98,7 +98,9 @@ class Sending:
                 self.counts_rows = not (
                     isinstance(source, SyncSource) and hasattr(source.closable, "batches")
                 )
-                encoder = self._chosen.offer.encoder(self._route, as_annotated=as_annotated)
+                encoder = self._chosen.offer.encoder(
+                    self._route, as_annotated=as_annotated and self.counts_rows
+                )
                 if isinstance(encoder, Raw):
                     encoder.said = partial(_type_said, self._response)
                 await self._open(source, encoder, partial(self._stream_head, encoder), self._transforms)

@@ -23,8 +23,8 @@ class CsvDialect:
 
     A cell is quoted only if it holds a quote, a line end or the delimiter. NULL is an empty cell, and so is
     an empty text. Truth is `true` or `false`, binary is base64, a float is what `repr` and a Decimal what
-    `str` makes of it. A moment is written as in SQL, `2026-01-02 03:04:05.5`, and with `+00:00` behind it if
-    it has a zone.
+    `str` makes of it, but `NaN`, `Infinity` and `-Infinity` of both. A moment is written as in SQL,
+    `2026-01-02 03:04:05.5`, and with `+00:00` behind it if it has a zone.
     """
 
     delimiter: str = ","

@@ -166,6 +166,18 @@ class RowBatches(Protocol):
         ...
 
 
+class ManyRows(Exception):
+    """Raised by an encoder for an item that has rows of its own: those are pulled and encoded instead.
+
+    Attributes:
+        rows: an iterable of rows, or `RowBatches`; closed by whoever pulls them.
+    """
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        super().__init__(rows)
+        self.rows = rows
+
+
 @runtime_checkable
 class EncodesRows(Protocol):
     """An encoder that takes batches."""
@@ -187,6 +199,15 @@ class WritesRows(RowBatches, Protocol):
         Args:
             dialect_of: asked once, when the columns are known; None: in no dialect but the encoder's own.
         """
+        ...
+
+
+@runtime_checkable
+class HoldsArrow(RowBatches, Protocol):
+    """A source whose rows are Arrow record batches already."""
+
+    def record_batches(self) -> Generator[Written, None, None]:
+        """One at least, which may be empty."""
         ...
 
 
@@ -289,6 +310,7 @@ class Encoder(Protocol):
 
         Raises:
             WrongItem: when the codec cannot carry it.
+            ManyRows: when it has to be taken apart.
         """
         ...
 
@@ -407,10 +429,6 @@ OnEnd = Callable[[Reason, Statistics], Any]
 """Called once when a stream has ended; may be a coroutine function."""
 
 
-OnInterrupt = Callable[[], object]
-"""Called once when a stream is ended early, from another thread than its producer's, to end a wait of it."""
-
-
 class StreamHandle(Protocol):
     """What the author's code sees of the stream it runs in: the `stream` proxy.
 
@@ -435,11 +453,6 @@ class StreamHandle(Protocol):
     @property
     def client_gone(self) -> bool:
         """Whether the client has left."""
-        ...
-
-    @property
-    def is_unwanted(self) -> bool:
-        """Whether the stream was ended early, and its synchronous code has not been told yet."""
         ...
 
     @property
@@ -476,14 +489,6 @@ class StreamHandle(Protocol):
 
     def on_end(self, callback: OnEnd) -> OnEnd:
         """Call `callback(reason, statistics)` once, after the last byte and the cleanup; a decorator."""
-        ...
-
-    def on_interrupt(self, callback: OnInterrupt) -> OnInterrupt:
-        """Call `callback()` once, at the moment at which the stream is ended early; a decorator.
-
-        For a producer that waits where nobody can wake it: it is called on a thread of its own, which may
-        block, in a copy of the context. If the stream was ended early already, it is called at once.
-        """
         ...
 
     def stop(self, stream_id: str = "", *, reason: Reason = Reason.STOPPED) -> bool:
