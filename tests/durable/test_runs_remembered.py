@@ -19,7 +19,7 @@ SCOPE: dict[str, Any] = {
     "raw_path": b"/a",
     "query_string": b"x=1",
     "root_path": "",
-    "headers": [(b"cookie", b"who=ann")],
+    "headers": [(b"accept", b"*/*"), (b"cookie", b"who=ann"), (b"x-tenant", b"a"), (b"x-key", b"k")],
     "client": ("127.0.0.1", 5),
     "server": None,
     "state": {"pool": object()},
@@ -32,9 +32,19 @@ async def test_a_request_is_recalled_as_it_was_but_for_what_is_no_data() -> None
         recalled = await recall(log, RUN)
         assert recalled is not None
         assert recalled.body == b"body"
-        assert recalled.scope["headers"] == [[b"cookie", b"who=ann"]]
+        assert recalled.scope["headers"] == [[b"accept", b"*/*"]]
+        assert recalled.withheld == ("cookie", "x-key", "x-tenant")
         assert (recalled.scope["path"], recalled.scope["query_string"]) == ("/a", b"x=1")
         assert recalled.scope.keys() == SCOPE.keys() - {"state", "server"}
+
+
+async def test_an_author_names_further_headers() -> None:
+    async with Log(MemoryEngine()) as log:
+        await remember(log, RUN, SCOPE, b"", headers=["X-Tenant"])
+        recalled = await recall(log, RUN)
+        assert recalled is not None
+        assert recalled.scope["headers"] == [[b"accept", b"*/*"], [b"x-tenant", b"a"]]
+        assert recalled.withheld == ("cookie", "x-key")
 
 
 async def test_a_run_that_is_begun_anew_has_a_request_of_its_own() -> None:

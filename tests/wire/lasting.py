@@ -125,9 +125,11 @@ class Root(TGController):
             yield number
             stream.sleep(pause)
 
-    @expose("ndjson", durable=Durable(on_death="restart"))
-    async def steady(self, n: int, pause: float = 0.0) -> AsyncIterator[dict[str, int]]:
+    @expose("ndjson", durable=Durable(on_death="restart", keep_headers=["x-tenant"]))
+    async def steady(self, n: int, pause: float = 0.0, reads: str = "") -> AsyncIterator[dict[str, int]]:
         began("steady")
+        if reads:
+            note(f"steady for {request.headers[reads]}")
         for number in range(n):
             yield {"n": number}
             await asyncio.sleep(pause)

@@ -182,7 +182,7 @@ class Recording:
             failed_before=self._asked_at if declared.retries else None,
         )
         if lease is not None and body is not None:
-            await remember(log, lease.state, self.scope, body)
+            await remember(log, lease.state, self.scope, body, headers=declared.keep_headers)
         return lease
 
     def _name_for(

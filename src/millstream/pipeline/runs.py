@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import Message, Receive, Send
 
@@ -27,13 +27,14 @@ from millstream.durable.log import Log
 from millstream.durable.naming import OCTETS, Config
 from millstream.durable.refusals import LeaseLost
 from millstream.durable.runs.names import SECRET, run_in, stream_of, tag_in
-from millstream.durable.runs.remembered import Remembered, forget, recall
+from millstream.durable.runs.remembered import forget, recall
 from millstream.durable.runs.tending import BEATS
 from millstream.durable.state import State
 from millstream.durable.upkeep import Upkeep
 from millstream.errors import ConfigurationError
 from millstream.pipeline.plans import Owner, Planner
 from millstream.pipeline.recording import Recording
+from millstream.pipeline.restarting import request_again
 from millstream.pipeline.resuming import PATH
 from millstream.pipeline.told import Logbook, Told
 from millstream.web.request import Request
@@ -196,7 +197,7 @@ class Runs:
             return
         lease = await log.take_over(state)
         _LOG.warning("the run %s is produced again, for the %d. time", run_in(state.name), lease.tenure.epoch)
-        self._produce(Recording(opened.logbook, _request(remembered), None, lease=lease))
+        self._produce(Recording(opened.logbook, request_again(remembered), None, lease=lease))
 
     def _may_restart(self, state: State) -> bool:
         owner, tenure = self.owner_of(run_in(state.name)), state.tenure
@@ -209,24 +210,6 @@ class _Streams(DurableStreams):
 
     def _stream_at(self, path: str) -> str:
         return stream_of(path)
-
-
-def _request(remembered: Remembered) -> Request:
-    """A request that somebody made once."""
-    messages: list[Message] = [{"type": "http.request", "body": remembered.body}]
-
-    async def receive() -> Message:
-        if messages:
-            return messages.pop()
-        await asyncio.get_running_loop().create_future()  # nobody is there, and so nobody leaves
-        return {"type": "http.disconnect"}
-
-    scope: dict[str, Any] = {**remembered.scope, "state": {}}
-    scope["headers"] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
-    for name in ("client", "server"):
-        if name in scope:
-            scope[name] = tuple(scope[name])
-    return Request(scope, receive)
 
 
 async def _secret(log: Log) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,9 @@ class Durable:
             answered 410.
         on_death: what becomes of a run whose process died: `"fail"` ends it with an error record; `"restart"`
             calls the action again, in another process, which must yield the very same once more.
+        keep_headers: names of headers that a restarted action needs beside those that say how to answer. They
+            lie in the log in clear text while the run goes on; every other header is not kept, and to read it
+            then is an error.
         on_failure: what becomes of a key whose run failed, was stopped or lost its process: `"retry"` begins
             a new run for the next request that asks by the key; `"keep"` answers with the failure until `ttl`
             seconds have passed since. A client that comes back to a run by its id reads that run.
@@ -40,6 +43,7 @@ class Durable:
     ttl: float | None = None
     max_bytes: int | None = None
     on_death: str = "fail"
+    keep_headers: Collection[str] = ()
     on_failure: str = "retry"
     access: Access | None = None
 
@@ -55,6 +59,16 @@ class Durable:
             if value not in choices:
                 raise ConfigurationError(
                     f"the {name} of a Durable is {value!r}: it must be {' or '.join(choices)}"
+                )
+        if isinstance(self.keep_headers, str) or not all(isinstance(name, str) for name in self.keep_headers):
+            raise ConfigurationError(
+                f"the keep_headers of a Durable are {self.keep_headers!r}: they must be names in a list"
+            )
+        for name in self.keep_headers:
+            if name.lower() in CREDENTIALS:
+                raise ConfigurationError(
+                    f"the keep_headers of a Durable name {name!r}, a credential, which would lie in the log "
+                    "in clear text: leave it out"
                 )
         if self.access is not None and not callable(self.access):
             raise ConfigurationError(f"the access of a Durable is {self.access!r}: it must be a function")
@@ -87,6 +101,7 @@ def declared(durable: object) -> Durable | None:
 
 
 RESTART: Final = "restart"
+CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 RETRY: Final = "retry"
 ON_DEATH: Final = ("fail", RESTART)
 ON_FAILURE: Final = (RETRY, "keep")

@@ -1,12 +1,14 @@
 """What is remembered of a request, so that another process can answer it once more.
 
-It lies beside the run, in a stream of its own that no URL leads to, with all that the request had, cookies
-among it; and it goes when the run has ended.
+It lies beside the run, in a stream of its own that no URL leads to, and it goes when the run has ended. A log
+has other readers than the application: administrators, backups, replicas. So those headers are kept that say
+how to answer, and those that the author names; any other one may be a credential, whatever it is called. The
+URL and the body are kept as they are: the action's arguments are in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -27,13 +29,26 @@ class Remembered(msgspec.Struct, frozen=True):
 
     scope: dict[str, Any]
     body: bytes
+    withheld: tuple[str, ...] = ()  # the names of its other headers, in small letters
 
 
-async def remember(log: Log, run: State, scope: Mapping[str, Any], body: bytes) -> None:
-    """Keep the request of a run."""
+async def remember(
+    log: Log, run: State, scope: Mapping[str, Any], body: bytes, *, headers: Collection[str] = ()
+) -> None:
+    """Keep the request of a run.
+
+    Args:
+        log: an open log.
+        run: its stream.
+        scope: the request's.
+        body: the request's.
+        headers: the names of further headers to be kept.
+    """
     data = {name: scope[name] for name in _KEPT if scope.get(name) is not None}
-    data["headers"] = [[bytes(name), bytes(value)] for name, value in scope["headers"]]
-    record = msgspec.msgpack.encode(Remembered(data, body))
+    known = HARMLESS | {name.lower().encode("latin-1") for name in headers}
+    data["headers"] = [[bytes(name), bytes(value)] for name, value in scope["headers"] if name in known]
+    withheld = {str(name, "latin-1") for name, _ in scope["headers"] if name not in known}
+    record = msgspec.msgpack.encode(Remembered(data, body, tuple(sorted(withheld))))
     await log.create(_name(run), Config(ttl=LONGEST), [record], closed=True)
 
 
@@ -60,6 +75,16 @@ async def forget(log: Log, run: State) -> None:
 def _name(run: State) -> str:
     return request_of(run_in(run.name), run.incarnation)
 
+
+HARMLESS: Final = frozenset(
+    b"accept accept-charset accept-encoding accept-language content-encoding content-language content-length "
+    b"content-type date dnt expect forwarded host if-match if-modified-since if-none-match if-range "
+    b"if-unmodified-since last-event-id origin prefer range save-data sec-fetch-dest sec-fetch-mode "
+    b"sec-fetch-site stream-id te traceparent transfer-encoding user-agent via x-forwarded-for "
+    b"x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-proto x-http-method-override "
+    b"x-real-ip x-request-id x-requested-with".split()
+)
+"""Headers that say how to answer, or where a request came from, and never who may be answered."""
 
 _KEPT: Final = (
     "type",
