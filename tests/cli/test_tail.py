@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import pty
+import re
 import subprocess
 import sys
 import threading
@@ -9,11 +13,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from tests.durable.cutting import cutting
 
-from millstream import Event, Millstream, TGController, expose, request, stream
+from millstream import Event, Millstream, Settings, TGController, expose, redirect, request, stream
 from millstream.durable.http.endpoint import DurableStreams
 from millstream.durable.log import Log
 from millstream.durable.memory import MemoryEngine
+from millstream.durable.runs.declared import Durable
 from millstream.testing import Server, connect, serve
 
 pytestmark = pytest.mark.wire
@@ -120,6 +126,202 @@ def test_a_durable_stream_is_followed_to_its_end(content_type: str, sent: bytes,
         assert writer.get("/s", kind, method="POST", body=sent).status == 204
         assert writer.get("/s", [*kind, ("stream-closed", "true")], method="POST").status == 204
         assert following.result() == (0, printed)
+
+
+class Kept(TGController):
+    """Runs in formats that have no events, and one that has."""
+
+    @expose("ndjson", durable=True)
+    async def job(self, n: int = 150) -> AsyncIterator[dict[str, int]]:
+        for number in range(n):
+            yield {"number": number}
+            await asyncio.sleep(0.01)
+
+    @expose("csv", durable=Durable(key="table-{n}"), download="table.csv")
+    def table(self, n: int = 150) -> Iterator[dict[str, int]]:
+        for number in range(n):
+            yield {"number": number}
+            stream.sleep(0.01)
+
+    @expose(content_type="text/plain", durable=True)
+    async def words(self, n: int = 150) -> AsyncIterator[str]:
+        for number in range(n):
+            yield f"word {number}\n"
+            await asyncio.sleep(0.01)
+
+    @expose("json", durable=True)
+    async def document(self, n: int = 150) -> AsyncIterator[int]:
+        for number in range(n):
+            yield number
+            await asyncio.sleep(0.01)
+
+    @expose("sse", durable=True)
+    async def events(self, n: int = 150) -> AsyncIterator[str]:
+        for number in range(n):
+            yield f"event {number}"
+            await asyncio.sleep(0.01)
+
+    @expose("ndjson", durable=True)
+    async def fails(self, n: int = 20) -> AsyncIterator[int]:
+        for number in range(n):
+            yield number
+        raise ArithmeticError
+
+
+@pytest.fixture(scope="module")
+def keeps() -> Iterator[Server]:
+    with serve(Millstream(Kept(), Settings(durable_url="memory:", drain_timeout=0.1))) as running:
+        yield running
+
+
+WHOLE = {
+    "job": "".join(f'{{"number":{number}}}\n' for number in range(150)),
+    "table": "number\n" + "".join(f"{number}\n" for number in range(150)),
+    "words": "".join(f"word {number}\n" for number in range(150)),
+    "document": "[" + ",\n".join(map(str, range(150))) + "]",
+    "events": "".join(f"event {number}\n" for number in range(150)),
+}
+
+
+@pytest.mark.parametrize("action", WHOLE)
+async def test_a_run_is_taken_up_again_whatever_its_format(keeps: Server, action: str) -> None:
+    async with cutting(keeps.port, 500, 1500) as line:
+        done = await asyncio.to_thread(tail, f"http://127.0.0.1:{line.port}/{action}")
+    assert (done.returncode, done.stdout) == (0, WHOLE[action])
+    assert line.cuts > 1
+
+
+def test_a_run_that_fails_is_printed_to_its_end_and_is_a_failure(keeps: Server) -> None:
+    done = tail(f"{keeps.url}/fails")
+    assert done.returncode == 1
+    assert done.stdout.startswith("".join(f"{number}\n" for number in range(20)))
+    assert "failed" in done.stderr
+
+
+def test_events_that_cannot_be_had_at_the_moment_are_asked_for_again() -> None:
+    asked: list[str] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        last = dict(scope["headers"]).get(b"last-event-id", b"").decode()
+        asked.append(last)
+        body = [b"data: 1\nid: a\n\n", b"retry: 10\n", b"data: 2\nid: b\n\n"][len(asked) - 1]
+        kind = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": kind})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        if len(asked) == 1:
+            raise ConnectionError
+        await send({"type": "http.response.body", "body": b""})
+
+    with serve(application) as server:
+        done = tail(server.url)
+    assert (done.returncode, done.stdout, asked) == (0, "1\n2\n", ["", "a", "a"])
+
+
+class Headers(TGController):
+    """Says which headers came, here or where it is told to lead."""
+
+    @expose("ndjson")
+    def here(self) -> Iterator[str]:
+        yield f"{request.headers.get('x-token')} {request.headers.get('authorization')}"
+
+    @expose()
+    def away(self, to: str) -> None:
+        redirect(to, other_origin=True)
+
+
+def test_the_users_headers_are_for_the_origin_that_was_named() -> None:
+    mine = ["-H", "X-Token: SECRET", "-H", "Authorization: Bearer SECRET"]
+    with serve(Millstream(Headers())) as one, serve(Millstream(Headers())) as other:
+        same = tail(f"{one.url}/away?to={one.url}/here", *mine)
+        away = tail(f"{one.url}/away?to={other.url}/here", *mine)
+        back = tail(f"{one.url}/away?to={other.url}/away?to={one.url}/here", *mine)
+    assert same.stdout == '"SECRET Bearer SECRET"\n'
+    assert away.stdout == '"None None"\n'
+    assert back.stdout == '"None None"\n'
+
+
+def test_a_run_that_is_kept_at_another_origin_is_not_shown_the_users_headers() -> None:
+    came: list[Any] = []
+
+    async def elsewhere(scope: Any, _: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            came.extend(scope["headers"])
+            closed = [(b"stream-next-offset", b"1"), (b"stream-closed", b"true")]
+            await send({"type": "http.response.start", "status": 200, "headers": closed})
+            await send({"type": "http.response.body", "body": b"kept"})
+
+    with serve(elsewhere) as other:
+
+        async def application(scope: Any, _: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                kept = [(b"stream-id", b"r"), (b"location", f"{other.url}/_streams/r".encode())]
+                await send({"type": "http.response.start", "status": 200, "headers": kept})
+                await send({"type": "http.response.body", "body": b"kept"})
+
+        with serve(application) as one:
+            done = tail(one.url, "-H", "X-Token: SECRET")
+    assert done.stdout == "kept"
+    assert b"x-token" not in dict(came)
+
+
+FORGED = "\x1b]0;mine\x07\x1b[2J\x9b31mred\x7f\x00\u202etxt.exe\u2028\ttab"
+
+
+class Forging(TGController):
+    @expose(content_type="text/plain; charset=utf-8")
+    def text(self) -> Iterator[str]:
+        yield f"{FORGED}\r\nnext\n"
+
+    @expose("ndjson")
+    def rows(self) -> Iterator[Any]:
+        yield {"said": FORGED}
+
+    @expose("sse")
+    def events(self) -> Iterator[Any]:
+        yield Event(FORGED)
+        raise ArithmeticError
+
+    @expose(content_type="text/event-stream")
+    def error(self) -> Iterator[str]:
+        yield f"event: error\ndata: [red]{FORGED}\n\n"
+
+
+@pytest.mark.parametrize("path", ["text", "rows", "events", "error"])
+def test_what_a_terminal_would_obey_is_shown_to_it(path: str) -> None:
+    with serve(Millstream(Forging())) as server:
+        screen = terminal(f"{server.url}/{path}")
+        piped = tail(f"{server.url}/{path}")
+    for forbidden in ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\x7f", "\x00", "\u202e", "\u2028"):
+        assert forbidden not in screen
+        assert forbidden not in piped.stderr
+    for visible in ("\\u001b]0;mine\\u0007\\u001b[2J", "\\u009b31mred", "\\u202etxt.exe"):
+        assert visible in re.sub(r"\x1b\[[0-9;]*m", "", screen).replace("\r\n", "")
+    if path == "text":
+        assert piped.stdout.startswith(FORGED.partition("\u2028")[0])
+    if path == "error":
+        assert "[red]" in screen
+
+
+def terminal(url: str) -> str:
+    """All that a terminal is sent by `millstream tail`."""
+    command = [sys.executable, "-m", "millstream", "tail", url]
+    parent, child = pty.openpty()
+    process = subprocess.Popen(command, stdin=child, stdout=child, stderr=child)  # noqa: S603  as above
+    os.close(child)
+    data = b""
+    while True:
+        try:
+            piece = os.read(parent, 65536)
+        except OSError:  # Linux says so that the other side is closed
+            piece = b""
+        if not piece:
+            break
+        data += piece
+    os.close(parent)
+    process.wait(PATIENCE)
+    return data.decode()
 
 
 class _Background:

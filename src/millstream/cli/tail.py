@@ -2,17 +2,20 @@
 
 Three kinds of streams are told apart by what they answer:
 
-* durable ones name their next offset (`Stream-Next-Offset`): followed by long-polls from there, so that after
-  any interruption the next byte is the right one;
 * server-sent events (WHATWG HTML §9.2) are asked for again with the last id that was seen;
+* durable streams name their next offset (`Stream-Next-Offset`), and runs of actions say where they are kept
+  (`Stream-Id`, `Location`): they are followed by long-polls, so that after any interruption the next byte is
+  the right one;
 * any other body is printed line by line, and cannot be taken up again once it is cut off.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,7 +51,7 @@ def follow(followed: Followed) -> Iterator[bytes]:
     """
     # A long-poll, or a silence between two items, may be longer than any sane default.
     timeout = httpx.Timeout(CONNECT_TIMEOUT, read=READ_TIMEOUT)
-    with httpx.Client(headers=dict(followed.headers), timeout=timeout, follow_redirects=True) as client:
+    with httpx.Client(timeout=timeout) as client:
         yield from _Follower(client, followed).run()
 
 
@@ -76,48 +79,91 @@ class _Follower:
         """One request; whether the stream has ended with it."""
         if self._offset:
             return (yield from self._poll())
-        headers = {"Accept": ACCEPT}
-        if self._last_id:
-            headers["Last-Event-ID"] = self._last_id
-        with self._client.stream("GET", self._url, headers=headers) as reply:
+        headers = {"Last-Event-ID": self._last_id} if self._last_id else {}
+        with self._get(headers) as reply:
             if self._refused(reply):
                 return False
             if reply.status_code == NOTHING_MORE:
                 return True
-            if STANDS_AT in reply.headers:
-                self._begin_durable(reply)
-                return False
-            if reply.headers.get("content-type", "").startswith("text/event-stream"):
+            if STANDS_AT not in reply.headers and _is_events(reply):
                 return (yield from self._read_events(reply))
+            if (kept := _kept_at(reply)) is not None:
+                self._url, self._offset = str(reply.url.join(kept)), self._followed.offset
+                return False
             return (yield from self._read_lines(reply))
 
-    def _begin_durable(self, reply: httpx.Response) -> None:
-        self._url = str(reply.url.join(reply.headers.get("content-location", "")))
-        self._offset = self._followed.offset
+    @contextmanager
+    def _get(
+        self, headers: Mapping[str, str], asked: Mapping[str, str] | None = None
+    ) -> Iterator[httpx.Response]:
+        """Ask, and go where the server leads; the user's own headers are for the origin that was named alone.
+
+        Raises:
+            StreamFailed: when it leads nowhere.
+        """
+        sent = httpx.Headers({"Accept": ACCEPT})
+        if _same_origin(self._followed.url, self._url):
+            sent.update(self._followed.headers)
+        sent.update(headers)
+        request = self._client.build_request("GET", self._url, headers=sent, params=asked)
+        for _ in range(MOST_REDIRECTS):
+            reply = self._client.send(request, stream=True)
+            try:
+                if reply.next_request is None:
+                    yield reply
+                    return
+            finally:
+                reply.close()
+            if not _same_origin(str(request.url), str(reply.next_request.url)):
+                for name in self._followed.headers:
+                    reply.next_request.headers.pop(name, None)
+            request = reply.next_request
+        raise StreamFailed(f"the server redirects more than {MOST_REDIRECTS} times")
 
     def _poll(self) -> Reading:
         """The next page of a durable stream."""
-        asked = {"offset": self._offset, "live": "long-poll"}
-        reply = self._client.get(self._url, params=asked)
-        if self._refused(reply):
-            return False
-        if reply.content:
-            yield _lines_of(reply)
+        with self._get({}, {"offset": self._offset, "live": "long-poll"}) as reply:
+            if self._refused(reply):
+                return False
+            if _is_json(reply):
+                reply.read()
+                if reply.content:
+                    yield _lines_of(reply)
+            else:
+                yield from self._read_page(reply)
         self._offset = reply.headers.get(STANDS_AT, self._offset)
         if reply.headers.get("stream-failed") == "true":
             raise StreamFailed("the stream has failed")
         closed: str = reply.headers.get("stream-closed", "")
         return closed == "true"
 
+    def _read_page(self, reply: httpx.Response) -> Iterator[bytes]:
+        """The bytes of a page; of one that is cut off, what came of it is had for good."""
+        end = OFFSET.fullmatch(reply.headers.get(STANDS_AT, ""))
+        length = reply.headers.get("content-length", "")
+        if end is None or not length.isdigit() or "content-encoding" in reply.headers:
+            yield reply.read()
+            return
+        place = int(end[1]) - int(length)
+        for chunk in reply.iter_bytes():
+            yield chunk
+            place += len(chunk)
+            self._offset = f"{place:016d}{end[2]}"
+
     def _read_events(self, reply: httpx.Response) -> Reading:
+        is_back, came = bool(self._last_id), False
         for event in EventSource(reply).iter_sse():
-            self._last_id = event.id
+            came = True
+            self._last_id = event.id or self._last_id
             if event.retry is not None:
                 self._retry = event.retry / 1000
             if event.event == "error":
                 raise StreamFailed(f"the stream has failed: {event.data}")
             if event.event not in ABOUT_THE_END:
                 yield event.data.encode() + b"\n"
+        if is_back and not came:  # so a server says that it cannot go on at the moment
+            self._wait("the server has no events at the moment")
+            return False
         return True
 
     def _read_lines(self, reply: httpx.Response) -> Reading:
@@ -160,18 +206,48 @@ class _Follower:
         time.sleep(pause)
 
 
+def _is_events(reply: httpx.Response) -> bool:
+    content_type: str = reply.headers.get("content-type", "")
+    return content_type.startswith("text/event-stream")
+
+
+def _kept_at(reply: httpx.Response) -> str | None:
+    """Where what is answered can be had again from any offset; None for what is not kept."""
+    headers = reply.headers
+    if STANDS_AT in headers:
+        return str(headers.get("content-location", ""))
+    location, run = headers.get("location", ""), headers.get("stream-id", "")
+    return location if run and location.endswith(f"/{run}") else None
+
+
+def _same_origin(one: str, other: str) -> bool:
+    """Whether two URLs lead to one server; an upgrade to TLS by itself leads to no other."""
+    here, there = httpx.URL(one), httpx.URL(other)
+    if here.host != there.host:
+        return False
+    ports = [(url.scheme, url.port or _PORTS.get(url.scheme)) for url in (here, there)]
+    return ports[0] == ports[1] or ports == [("http", 80), ("https", 443)]
+
+
+def _is_json(reply: httpx.Response) -> bool:
+    content_type: str = reply.headers.get("content-type", "")
+    return content_type.startswith("application/json")
+
+
 def _lines_of(reply: httpx.Response) -> bytes:
-    """A page; of a JSON stream, its messages one a line."""
-    if not reply.headers.get("content-type", "").startswith("application/json"):
-        return reply.content
+    """The messages of a page of a JSON stream, one a line."""
     return b"".join(json.dumps(message, ensure_ascii=False).encode() + b"\n" for message in reply.json())
 
 
 STANDS_AT: Final = "stream-next-offset"
+OFFSET: Final = re.compile(r"([0-9]{16})(_[0-9a-f]{16})")
+"""An offset of a Millstream server: the number of bytes before it, and which stream's they are."""
+
 ACCEPT: Final = "text/event-stream, application/x-ndjson;q=0.9, text/*;q=0.8, */*;q=0.5"
 ABOUT_THE_END: Final = frozenset({"end", "goodbye"})
 """Events that say why a stream ends; whether that was well, the body's own end tells."""
 
+MOST_REDIRECTS: Final = 20
 NOTHING_MORE: Final = 204
 FIRST_FAILURE: Final = 400
 TRY_AGAIN: Final = frozenset({408, 429, 502, 503, 504})
@@ -179,5 +255,6 @@ CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 90.0
 """Seconds; longer than any server's keep-alive or long-poll."""
 
+_PORTS: Final = {"http": 80, "https": 443}
 FIRST_WAIT: Final = 0.5
 LONGEST_WAIT: Final = 15.0
