@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -75,6 +76,7 @@ class Run:
             self.flush,
             freeze=lambda: None,
             take_apart=APART,
+            patience=PATIENCE,
             by_hand=BY_HAND,
         )
 
@@ -463,6 +465,65 @@ async def test_a_cleanup_that_fails_after_an_interruption_is_logged(caplog: pyte
         assert task.cancelled()
     assert "Root.feed: the producer failed while it was closed" in caplog.text
     assert "the cleanup failed" in caplog.text
+
+
+async def test_a_producer_that_goes_on_after_its_end_is_named_with_its_line_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    waits, goes_on = threading.Event(), threading.Event()
+
+    def producer() -> Iterator[bytes]:
+        waits.set()
+        goes_on.wait(PATIENCE)
+        yield b"x"
+
+    async with driving(producer()) as run:
+        run.drive._patience = 0.01
+        task = asyncio.create_task(run.drive.run())
+        await soon(waits.is_set)
+        run.stream.interrupt(Reason.CLIENT_GONE)
+        task.cancel()
+        await soon(lambda: caplog.text)
+        goes_on.set()
+        await asyncio.wait({task}, timeout=PATIENCE)
+    (record,) = caplog.records
+    assert re.match(
+        r"Root\.feed was ended 0\.01 s ago \(client-gone\), but its thread is still at work at "
+        r".*test_drive_sync\.py:\d+ in producer: ask stream\.client_gone there, or give stream\.on_interrupt",
+        record.message,
+    )
+
+
+async def test_a_producer_that_blocks_is_woken_by_what_was_to_be_called_on_its_end() -> None:
+    log, goes_on = Log(), threading.Event()
+
+    def producer() -> Iterator[bytes]:
+        run.handle.on_interrupt(goes_on.set)
+        log.note("waits")
+        goes_on.wait(PATIENCE)
+        log.note("woken")
+        yield b"x"
+
+    async with driving(producer()) as run:
+        task = asyncio.create_task(run.drive.run())
+        await soon(lambda: log)
+        await run.interrupted(task)
+    assert log == ["waits", "woken"]
+
+
+async def test_a_producer_that_blocks_is_woken_when_its_socket_fails() -> None:
+    goes_on = threading.Event()
+
+    def producer() -> Iterator[bytes]:
+        run.handle.on_interrupt(goes_on.set)
+        yield b"x"
+        goes_on.wait(PATIENCE)
+
+    async with driving(producer()) as run:
+        run.error = OSError("connection reset")
+        with pytest.raises(OSError, match="connection reset"):
+            await run.whole()
+    assert goes_on.is_set()
 
 
 async def test_a_socket_that_fails_stops_the_producer_and_interrupts_nobody() -> None:

@@ -231,7 +231,14 @@ async def test_a_synchronous_drive_that_is_interrupted_closes_the_producer_on_it
 
     with pytest.raises(ConnectionError):
         await SyncDrive(
-            source, Expansion.encode, outbox, scope, flush, freeze=lambda: None, take_apart=APART
+            source,
+            Expansion.encode,
+            outbox,
+            scope,
+            flush,
+            freeze=lambda: None,
+            take_apart=APART,
+            patience=10.0,
         ).run()
     assert log == ["one begins", "one ends"]
     assert log.thread.startswith("millstream")

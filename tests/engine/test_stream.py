@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from itertools import product
 
@@ -201,3 +202,65 @@ async def test_when_it_starts_over_what_was_said_of_it_is_forgotten(state: State
     assert stream.statistics.state is State.WAITING
     assert stream.statistics.progress is None
     assert not stream.callbacks
+
+
+# What is called on an interruption
+
+
+@pytest.mark.parametrize("reason", HALTS)
+async def test_what_is_to_be_called_on_an_interruption_is_called_once_on_another_thread(
+    reason: Reason,
+) -> None:
+    stream, called = await streaming(State.FLOWING), threading.Event()
+    threads: list[int] = []
+    stream.call_on_interrupt(lambda: threads.append(threading.get_ident()))
+    stream.call_on_interrupt(called.set)
+    assert threads == []
+    stream.interrupt(reason)
+    stream.interrupt(Reason.STOPPED)
+    stream.unblock()
+    assert await asyncio.to_thread(called.wait, 10)
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
+
+
+async def test_after_an_interruption_it_is_called_at_once() -> None:
+    stream = await streaming(State.FLOWING)
+    stream.interrupt(Reason.CLIENT_GONE)
+    threads: list[int] = []
+    stream.call_on_interrupt(lambda: threads.append(threading.get_ident()))
+    assert threads == [threading.get_ident()]
+
+
+@pytest.mark.parametrize("state", [*TOO_LATE, State.ENDING])
+async def test_nothing_is_called_when_the_producer_has_ended(state: State) -> None:
+    stream, threads = await streaming(state), threading.active_count()
+    called: list[int] = []
+    stream.call_on_interrupt(lambda: called.append(1))
+    with contextlib.suppress(LifecycleError):
+        stream.interrupt(Reason.SHUTDOWN)
+    assert (called, threading.active_count()) == ([], threads)
+
+
+async def test_a_callback_that_fails_is_logged_and_keeps_no_other_from_being_called(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stream, called = await streaming(State.FLOWING), threading.Event()
+
+    def fails() -> None:
+        raise ValueError("no such process")
+
+    stream.call_on_interrupt(fails)
+    stream.call_on_interrupt(called.set)
+    stream.interrupt(Reason.STOPPED)
+    assert await asyncio.to_thread(called.wait, 10)
+    assert "Root.feed: an on_interrupt callback failed" in caplog.text
+
+
+async def test_what_was_to_be_called_is_forgotten_when_the_action_is_called_once_more() -> None:
+    stream = await streaming()
+    called: list[int] = []
+    stream.call_on_interrupt(lambda: called.append(1))
+    stream.start_over()
+    stream.interrupt(Reason.STOPPED)
+    assert (called, stream.interrupt_callbacks) == ([], ())

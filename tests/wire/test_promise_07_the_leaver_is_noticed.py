@@ -1,21 +1,26 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from queue import Queue
 
 import pytest
 from tests.wire.conftest import PATIENCE, Probe, watched
 
-from millstream import Millstream, Reason, TGController, expose, stream
+from millstream import Millstream, Reason, TGController, expose, request, stream
 from millstream.protocol.lifecycle import State
 from millstream.testing import Server, WireClient, connect
 
 pytestmark = pytest.mark.wire
 
 LEAVERS = 100
+SILENT = "print(0); import time; time.sleep(600)"
 BOUND = 2.0
 """Seconds. The promise is 100 ms; what is asserted leaves room for a machine that does other things, too."""
 
@@ -39,6 +44,34 @@ class Sync(TGController):
         while not stream.client_gone:
             time.sleep(0.005)
         seen.note("saw it")
+
+    @expose(content_type="text/plain")
+    def child(self) -> Iterator[str]:
+        """Waits for another process, which says one line and then nothing."""
+        seen = watched()
+        child = subprocess.Popen([sys.executable, "-uc", SILENT], stdout=subprocess.PIPE, text=True)  # noqa: S603  our own words
+        stream.on_interrupt(child.kill)
+        with child:
+            assert child.stdout is not None
+            yield from child.stdout
+        seen.note("child", child.returncode)
+
+    @expose("ndjson")
+    def queue(self) -> Iterator[int]:
+        """Waits for others, who put nothing, as a feed does."""
+        seen = watched()
+        items: Queue[int | None] = Queue()
+        stream.on_interrupt(lambda: items.put(None))
+        stream.on_interrupt(lambda: seen.note("asked by", request.headers["x-probe"]))
+        items.put(0)
+        yield from iter(items.get, None)
+
+    @expose("ndjson", close_timeout=0.01)
+    def deaf(self) -> Iterator[int]:
+        seen = watched()
+        yield 0
+        seen.pass_gate()
+        yield 1
 
     @expose("ndjson", on_disconnect="detach")
     def detached(self) -> Iterator[int]:
@@ -68,6 +101,13 @@ class Sync(TGController):
 
 
 class Async(TGController):
+    @expose("ndjson")
+    async def queue(self) -> AsyncIterator[int]:
+        seen = watched()
+        stream.on_interrupt(lambda: seen.note("asked by", request.headers["x-probe"]))
+        yield 0
+        await asyncio.sleep(600)
+
     @expose("ndjson")
     async def idle(self) -> AsyncIterator[int]:
         seen = watched()
@@ -157,6 +197,39 @@ def test_a_sync_producer_can_look_for_itself(wire: WireClient, probe: Probe) -> 
     wire.close()
     probe.wait("saw it")
     assert probe.wait_ended().reason is Reason.CLIENT_GONE
+
+
+def test_a_producer_that_waits_for_a_process_kills_it_when_its_client_leaves(
+    wire: WireClient, probe: Probe
+) -> None:
+    wire.get("/sync/child", probe.headers).next_chunk()
+    wire.close()
+    assert probe.wait_ended().reason is Reason.CLIENT_GONE
+    assert probe.values("child") in ([], [-signal.SIGKILL])  # it may be closed where it stands
+
+
+def test_what_is_called_on_an_interruption_sees_its_request(
+    wire: WireClient, kind: str, probe: Probe
+) -> None:
+    wire.get(f"/{kind}/queue", probe.headers).next_chunk()
+    wire.close()
+    assert probe.wait("asked by") == dict(probe.headers)["x-probe"]
+    assert probe.wait_ended().reason is Reason.CLIENT_GONE
+
+
+def test_a_producer_that_does_not_notice_is_named_with_its_line(
+    wire: WireClient, probe: Probe, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.get("/sync/deaf", probe.headers).next_chunk()
+    probe.wait("at gate")
+    wire.close()
+    deadline = time.monotonic() + PATIENCE
+    while "is still at work at" not in caplog.text:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    probe.open()
+    assert probe.wait_ended().reason is Reason.CLIENT_GONE
+    assert caplog.text.count("Sync.deaf was ended 0.01 s ago (client-gone)") == 1
 
 
 def test_a_detached_producer_runs_on_to_its_end(wire: WireClient, kind: str, probe: Probe) -> None:

@@ -145,6 +145,7 @@ class Delivery:
                 self.flush,
                 freeze=body.freeze,
                 take_apart=take_apart,
+                patience=terms.close_timeout,
                 holding=holding,
                 by_hand=outlet.is_plain,
             )

@@ -22,7 +22,8 @@ from millstream.engine.pace import BREATH
 from millstream.engine.scope import Scope
 from millstream.engine.source import SyncSource
 from millstream.engine.stepping import go_on
-from millstream.engine.threads import ThreadResult
+from millstream.engine.threads import Lane, ThreadResult
+from millstream.engine.watchdog import authored_line
 from millstream.errors import ThreadGivenUp
 from millstream.protocol.ports import Flush, ManyRows
 
@@ -43,6 +44,7 @@ class SyncDrive:
         "_inbox",
         "_loop",
         "_outbox",
+        "_patience",
         "_pump_sleeps",
         "_scope",
         "_source",
@@ -61,6 +63,7 @@ class SyncDrive:
         *,
         freeze: Callable[[], None],
         take_apart: TakeApart,
+        patience: float,
         holding: Holding | None = None,
         by_hand: bool = False,
     ) -> None:
@@ -72,6 +75,7 @@ class SyncDrive:
         self._flush = flush
         self._freeze = freeze
         self._take_apart = take_apart
+        self._patience = patience  # seconds until a producer that goes on after its end is named
         self._holding = holding
         self._loop = scope.stream.loop
         self._inbox = inbox_of(self._loop)
@@ -167,9 +171,11 @@ class SyncDrive:
 
     def _stop(self) -> None:
         self._stream.unwanted = True
+        self._stream.unblock()
         self._scope.lane.bell.put(None)
 
     async def _let_finish(self, pump: ThreadResult) -> None:
+        late = self._loop.call_later(self._patience, self._tell_late, self._scope.lane)
         try:
             await pump
         except ThreadGivenUp:  # which was logged
@@ -178,6 +184,19 @@ class SyncDrive:
             raise
         except BaseException:  # noqa: BLE001  it is logged, and the reason of the end stands already
             _LOG.exception("%s: the producer failed while it was closed", self._stream.route)
+        finally:
+            late.cancel()
+
+    def _tell_late(self, lane: Lane) -> None:
+        line = authored_line(lane.ident)
+        _LOG.warning(
+            "%s was ended %g s ago (%s), but its thread is still at work%s: ask stream.client_gone there, or "
+            "give stream.on_interrupt what ends the wait, such as the kill of a process",
+            self._stream.route,
+            self._patience,
+            self._stream.reason or "its task was cancelled",
+            "" if line is None else f" at {line.filename}:{line.lineno} in {line.name}",
+        )
 
     # On the stream's thread
 

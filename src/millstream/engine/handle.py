@@ -16,7 +16,7 @@ from millstream.engine.scope import Scope
 from millstream.errors import ControllerError, StreamInterrupted
 from millstream.protocol.events import Progress, Reason, Statistics
 from millstream.protocol.lifecycle import State
-from millstream.protocol.ports import OnEnd
+from millstream.protocol.ports import OnEnd, OnInterrupt
 
 
 class Handle:
@@ -63,6 +63,10 @@ class Handle:
 
     def on_end(self, callback: OnEnd) -> OnEnd:
         self._stream.callbacks = (*self._stream.callbacks, callback)
+        return callback
+
+    def on_interrupt(self, callback: OnInterrupt) -> OnInterrupt:
+        self._stream.call_on_interrupt(callback)
         return callback
 
     def stop(self, stream_id: str = "", *, reason: Reason = Reason.STOPPED) -> bool:

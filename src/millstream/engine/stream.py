@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from functools import partial
 from typing import Final
 
 from millstream.errors import HTTPError
@@ -14,11 +17,13 @@ from millstream.protocol.events import Progress, Reason, Statistics
 from millstream.protocol.lifecycle import FINAL, Event, State, told
 from millstream.protocol.ports import OnEnd
 
+_LOG: Final = logging.getLogger("millstream")
+
 
 class Stream:
     """One response from request to end.
 
-    Everything but `stop` belongs to the event loop's thread.
+    Everything but `stop` and `call_on_interrupt` belongs to the event loop's thread.
     """
 
     __slots__ = (
@@ -31,6 +36,7 @@ class Stream:
         "client_gone",
         "first_byte",
         "heard",
+        "interrupt_callbacks",
         "interrupted",
         "items",
         "loop",
@@ -59,6 +65,7 @@ class Stream:
         self.on_interrupt: Callable[[], None] | None = None
         self.may_detach: Callable[[Stream], bool] = _always  # whether it may run on without its client
         self.callbacks: tuple[OnEnd, ...] = ()
+        self.interrupt_callbacks: tuple[Callable[[], object], ...] = ()
         self.progress: Progress | None = None
         self.items = self.bytes = 0
         self.started = time.perf_counter()
@@ -87,7 +94,7 @@ class Stream:
     def start_over(self) -> None:
         """The action is called once more; what it said of its stream the first time is forgotten."""
         self.tell(Event.REPEATED)
-        self.callbacks = ()
+        self.callbacks = self.interrupt_callbacks = ()
         self.progress = None
 
     def interrupt(self, reason: Reason) -> bool:
@@ -101,9 +108,39 @@ class Stream:
             self.reason = reason
         self.interrupted = self.unwanted = True
         self.tell(event)
+        if before is not State.ENDING:
+            self.unblock()
         if self.on_interrupt is not None:
             self.on_interrupt()
         return before is not State.ENDING
+
+    def call_on_interrupt(self, callback: Callable[[], object]) -> None:
+        """Have something called once when it is ended early; from any thread."""
+        callback = partial(copy_context().run, callback)
+        with _REGISTERING:
+            if not self.unwanted:
+                self.interrupt_callbacks = (*self.interrupt_callbacks, callback)
+                return
+        self._call_all((callback,))
+
+    def unblock(self) -> None:
+        """Call what ends the waits of a producer that nobody wants any more; on a thread that may block."""
+        with _REGISTERING:
+            callbacks, self.interrupt_callbacks = self.interrupt_callbacks, ()
+        if not callbacks:
+            return
+        name = f"millstream interrupts {self.route}"
+        try:
+            threading.Thread(target=self._call_all, args=(callbacks,), name=name, daemon=True).start()
+        except RuntimeError:  # the system gives no more threads
+            self._call_all(callbacks)
+
+    def _call_all(self, callbacks: Sequence[Callable[[], object]]) -> None:
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:  # noqa: BLE001  an author's callback cannot keep the others from being called
+                _LOG.exception("%s: an on_interrupt callback failed", self.route)
 
     def stop(self, reason: Reason = Reason.STOPPED) -> bool:
         """The same from any thread; from another one it says whether it came in time to be tried."""
@@ -145,6 +182,9 @@ def _always(_stream: Stream) -> bool:
     """The answer for a stream that no ledger counts."""
     return True
 
+
+_REGISTERING: Final = threading.Lock()
+"""Held for a moment, and by few: hardly any stream has something to be called on an interruption."""
 
 _INTERRUPTIBLE: Final = frozenset({State.WAITING, State.FLOWING, State.UNWATCHED, State.ENDING})
 _REASONS: Final = {

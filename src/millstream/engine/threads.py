@@ -136,6 +136,11 @@ class Lane:
         """Of the route it works for."""
         return self._thread.name
 
+    @property
+    def ident(self) -> int | None:
+        """Of its thread."""
+        return self._thread.ident
+
     def is_current(self) -> bool:
         """Whether the caller runs on this thread."""
         return threading.get_ident() == self._thread.ident

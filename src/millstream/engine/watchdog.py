@@ -60,17 +60,21 @@ class Watchdog:
             except RuntimeError:  # the loop is closed, and so is the watch
                 return
             if not answered.wait(self._threshold):
-                _report(sys._current_frames().get(ident), self._threshold)  # noqa: SLF001  its documented name
+                _report(ident, self._threshold)
                 # A loop may close between the question and its answer, which then never comes.
                 while not (answered.wait(self._threshold) or over.is_set() or loop.is_closed()):
                     pass
 
 
-def _report(frame: FrameType | None, threshold: float) -> None:
+def authored_line(thread: int | None) -> traceback.FrameSummary | None:
+    """The innermost line of the author's at which a thread is; None when there is no such line, or thread."""
+    frame: FrameType | None = sys._current_frames().get(thread or 0)  # noqa: SLF001  its documented name
     stack = traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False)
-    authored = [line for line in stack if not line.filename.startswith(_NOT_THE_AUTHORS)]
-    if authored:
-        culprit = authored[0]  # innermost first
+    return next((line for line in stack if not line.filename.startswith(_NOT_THE_AUTHORS)), None)
+
+
+def _report(thread: int, threshold: float) -> None:
+    if (culprit := authored_line(thread)) is not None:
         _LOG.warning(
             "%s:%d in %s blocks the event loop for more than %g s: every stream waits for it. "
             "Await instead, or write a plain `def`, which runs on a thread of its own.",

@@ -429,6 +429,10 @@ OnEnd = Callable[[Reason, Statistics], Any]
 """Called once when a stream has ended; may be a coroutine function."""
 
 
+OnInterrupt = Callable[[], object]
+"""Called once when a stream is ended early, from another thread than its producer's, to end a wait of it."""
+
+
 class StreamHandle(Protocol):
     """What the author's code sees of the stream it runs in: the `stream` proxy.
 
@@ -489,6 +493,14 @@ class StreamHandle(Protocol):
 
     def on_end(self, callback: OnEnd) -> OnEnd:
         """Call `callback(reason, statistics)` once, after the last byte and the cleanup; a decorator."""
+        ...
+
+    def on_interrupt(self, callback: OnInterrupt) -> OnInterrupt:
+        """Call `callback()` once, at the moment at which the stream is ended early; a decorator.
+
+        For a producer that waits where nobody can wake it: it is called on a thread of its own, which may
+        block, in a copy of the context. If the stream was ended early already, it is called at once.
+        """
         ...
 
     def stop(self, stream_id: str = "", *, reason: Reason = Reason.STOPPED) -> bool:
