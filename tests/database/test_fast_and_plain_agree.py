@@ -35,16 +35,23 @@ from sqlalchemy import (
     Text,
     Time,
     Uuid,
+    case,
+    cast,
     column,
     create_engine,
+    exists,
+    func,
+    insert,
+    literal,
     literal_column,
     make_url,
     select,
     table,
     text,
+    union_all,
 )
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 from tests.database.roads import COPYING, FORMATS, TYPED, Arrived, columns_of, iterated, looped, returned
 
 from millstream.database import Database
@@ -306,6 +313,60 @@ def test_what_a_format_cannot_carry_fails_at_the_same_row(database: Database, ty
         for format_ in FORMATS:
             found = require_same(database, query.where(column("n").in_([0, number, len(cells) + 1])), format_)
             assert found.failure is None or found.failure == ("WrongItem", 2)
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Thing(Base):
+    __tablename__ = "things"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column("the name")
+
+
+OTHER: Final = aliased(Thing)
+NAMED: Final[dict[str, Any]] = {
+    "attributes": select(Thing.id, Thing.name),
+    "an alias": select(OTHER.id, OTHER.name.label("n")),
+    "two of one name": select(Thing.id, OTHER.id).join(OTHER, OTHER.id == Thing.id),
+    "functions": select(
+        func.count(), func.count(Thing.id), func.max(Thing.id), func.coalesce(func.max(Thing.name), "")
+    ),
+    "functions of Core": select(func.count(), func.max(literal(1)), literal(2) + 1, literal("x")),
+    "a group": select(Thing.id, func.count()).group_by(Thing.id),
+    "expressions": select(
+        Thing.id + 1, -Thing.id, Thing.name + "x", cast(Thing.id, String), case((Thing.id == 1, "a"))
+    ),
+    "a table": select(Base.metadata.tables["things"]),
+    "a union": union_all(select(Thing.id), select(Thing.id)),
+    "existence": exists(select(Thing.id)).select(),
+    "a subquery": select(select(Thing.id, Thing.name, func.now().label("at")).subquery().c.name),
+    "no rows": select(Thing.id, func.upper(Thing.name)).where(Thing.id < 0),
+    "a text": text("select id, id + 1, count(*) as n from things group by id"),
+}
+"""Queries whose columns are called otherwise by Core, by a session, or by nobody."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def things(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A table of one row in either kind of database."""
+    found = Database(request.getfixturevalue(request.param))
+    Base.metadata.create_all(found.engine)
+    with found.engine.begin() as connection:
+        connection.execute(insert(Thing).values(id=1, name="x"))
+    yield found
+    found.engine.dispose()
+
+
+def test_columns_have_one_name_on_every_road(things: Database) -> None:
+    for said, query in NAMED.items():
+        for format_ in ("csv", "ndjson", "xlsx", "arrow"):
+            if said != "no rows":
+                require_same(things, query, format_)
+    empty = returned(things, NAMED["no rows"], "csv")
+    assert empty.content == b"id,upper\r\n"
 
 
 LOOSE: Final = Table(

@@ -40,6 +40,15 @@ def test_attributes_have_the_names_the_author_gave_them() -> None:
     ]
 
 
+def test_what_has_no_name_is_called_as_a_session_calls_it() -> None:
+    assert columns(select(func.count(Thing.id), func.max(Thing.id), Thing.id + 1)) == [
+        "count",
+        "max",
+        "_no_label",
+    ]
+    assert columns(select(Thing.id, aliased(Thing).id)) == ["id", "id_1"]
+
+
 def test_a_query_of_a_session_is_its_statement() -> None:
     assert columns(Query(Thing)) == ["id", "name"]
 
@@ -50,5 +59,10 @@ def test_a_union_stays_as_it_is() -> None:
     assert as_query(both) is both
 
 
+def test_a_text_is_a_query() -> None:
+    said = text("select 1")
+    assert as_query(said) is by_columns(said, DefaultDialect()) is said
+
+
 def test_what_is_no_query_is_none() -> None:
-    assert [as_query(each) for each in (None, "select 1", text("select 1"), [1], Thing)] == [None] * 5
+    assert [as_query(each) for each in (None, "select 1", [1], Thing)] == [None] * 4

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, cast
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import MetaData, Table, TextClause
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Query, Session, sessionmaker
@@ -139,7 +139,7 @@ class Database:
         """See `Judges`."""
         return judge(raised)
 
-    def _owns(self, query: SelectBase) -> bool:
+    def _owns(self, query: SelectBase | TextClause) -> bool:
         if not self._metadata:
             return True
         return any(isinstance(each, Table) and each.metadata in self._metadata for each in iterate(query))

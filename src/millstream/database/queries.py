@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Dialect, Select, inspect, select
+from sqlalchemy import ColumnClause, ColumnElement, Dialect, Label, Select, TextClause, inspect, select
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Mapper, Query, QueryableAttribute
 from sqlalchemy.orm.util import AliasedInsp
@@ -30,9 +30,9 @@ def by_columns(statement: Executable, dialect: Dialect) -> Executable:
     """
     if not isinstance(statement, Select):
         return statement
-    described = [each["expr"] for each in statement.column_descriptions]
-    loaded = _loaded(statement, [_class_of(each) for each in described], dialect)
-    chosen = [_columns(expression, columns) for expression, columns in zip(described, loaded, strict=True)]
+    described = statement.column_descriptions
+    loaded = _loaded(statement, [_class_of(each["expr"]) for each in described], dialect)
+    chosen = map(_columns, [each["expr"] for each in described], map(_session_name, described), loaded)
     return statement.with_only_columns(*chain.from_iterable(chosen))
 
 
@@ -82,28 +82,33 @@ def _noted(mapper: Mapper[Any], notes: Mapping[Any, Any]) -> Loaded:
     }
 
 
-def _columns(expression: Any, loaded: Loaded | None) -> Iterable[Any]:
+def _session_name(described: Mapping[str, Any]) -> str | None:
+    """What a session calls a column: `count` where Core says `count_1`; None where it leaves that to Core."""
+    return described["name"] if "entity" in described else None
+
+
+def _columns(expression: Any, name: str | None, loaded: Loaded | None) -> Iterable[Any]:
     """The columns of one entity of a query."""
     if loaded is None:
-        return [_named(expression)]
+        return [_named(expression, name)]
     return [
-        _named(getattr(expression, name)) if column is None else column.label(name)
-        for name, column in loaded.items()
+        _named(getattr(expression, each), each) if column is None else column.label(each)
+        for each, column in loaded.items()
     ]
 
 
-def _named(expression: Any) -> Any:
-    """An attribute by the name the author gave it, which a session would use, too; others have theirs."""
-    if not isinstance(expression, QueryableAttribute) or expression.key == getattr(expression, "name", None):
+def _named(expression: Any, name: str | None) -> Any:
+    has_name = isinstance(expression, ColumnClause | Label | QueryableAttribute)
+    if name is None or (has_name and name == getattr(expression, "name", None)):
         return expression
-    return expression.label(expression.key)
+    return expression.label(name)
 
 
-def as_query(result: object) -> SelectBase | None:
-    """The query that an action returned, of Core or of a session; None when it is none."""
+def as_query(result: object) -> SelectBase | TextClause | None:
+    """The query that an action returned, of Core, of a session or a text; None when it is none."""
     if isinstance(result, Query):
         result = result.statement
-    return result if isinstance(result, SelectBase) else None
+    return result if isinstance(result, SelectBase | TextClause) else None
 
 
 _NOTES: Final = "memoized_setups"
