@@ -30,7 +30,7 @@ from sqlalchemy.orm import (
     with_loader_criteria,
 )
 
-from millstream import Millstream, TGController, expose, stream
+from millstream import Csv, Member, Millstream, TGController, expose, stream
 from millstream.database import Database
 from millstream.testing import BodyTruncated, Client
 
@@ -340,6 +340,20 @@ async def test_a_listener_that_answers_by_itself_is_refused(
     async with Client(Millstream(Ways(database), participants=[database])) as client:
         assert (await client.get("/returned.csv")).status == 500
     assert "a listener of do_orm_execute has answered a query by itself" in caplog.text
+
+
+async def test_rows_that_only_the_asynchronous_session_has_are_refused_to_synchronous_code(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Nested(Ways):
+        @expose("zip")
+        async def archive(self) -> AsyncIterator[Any]:
+            await self.database.async_session.execute(text("delete from users where id = 1"))
+            yield Member("users.csv", self.database.rows(self.query), codec=Csv)
+
+    async with Client(Millstream(Nested(database), participants=[database])) as client:
+        assert (await client.get("/archive")).status == 500
+    assert "database.async_session alone can give its rows" in caplog.text
 
 
 async def test_both_sessions_in_a_transaction_are_refused_when_nothing_tells_which_is_meant(

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from psycopg import ClientCursor, Error, errors
@@ -23,6 +24,7 @@ from psycopg.waiting import Ready, Wait
 from sqlalchemy.engine import Connection
 
 from millstream.database.loading import is_usual
+from millstream.database.stopping import PATIENCE, minded
 from millstream.database.translating import translated
 from millstream.errors import StreamInterrupted
 
@@ -31,9 +33,6 @@ FIRST: Final = 16 * 1024
 
 PAUSE: Final = 0.02
 """Seconds after which the rows that are there leave, because the next one takes long."""
-
-PATIENCE: Final = 5.0
-"""Seconds that the server has to stop."""
 
 _Found = TypeVar("_Found")
 
@@ -54,6 +53,9 @@ class Copying:
         self._is_unwanted = is_unwanted
         self._driver = cast("Driver[Any]", connection.connection.driver_connection)
         self._pgconn = self._driver.pgconn
+        self._turn = partial(
+            Driver.wait, self._driver
+        )  # which does not look after the stream; that is done here
         self._timeout = math.inf  # seconds that the server may take for the next rows
         self._silent = 0.0  # seconds that it has taken until now
 
@@ -117,7 +119,7 @@ class Copying:
                     continue
             elif length < 0:
                 break
-            elif self._driver.wait(_readable(), PAUSE):
+            elif self._turn(_readable(), PAUSE):
                 self._silent = 0.0
                 consume()
                 continue
@@ -164,27 +166,15 @@ class Copying:
 
         try:
             self._driver.cancel_safe(timeout=PATIENCE)
-            self._driver.wait(_minded(_drained(self._pgconn), require_time), PAUSE)
+            self._turn(minded(_drained(self._pgconn), require_time), PAUSE)
         except (Error, TimeoutError):
             self._connection.invalidate()
 
     def _wait(self, step: PQGen[_Found]) -> _Found:
         """Take a step of psycopg's; it may be long before the server sends anything."""
         self._silent = 0.0
-        return self._driver.wait(_minded(step, self._pause), PAUSE)
-
-
-def _minded(step: PQGen[_Found], at_pause: Callable[[], None]) -> PQGen[_Found]:
-    """A step that asks now and then whether it shall go on."""
-    try:
-        waits_for = next(step)
-        while True:
-            ready = yield waits_for
-            if ready == Ready.NONE:
-                at_pause()
-            waits_for = step.send(ready)
-    except StopIteration as done:
-        return cast("_Found", done.value)
+        found: _Found = self._turn(minded(step, self._pause), PAUSE)
+        return found
 
 
 def _readable() -> PQGen[bool]:

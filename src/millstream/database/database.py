@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -22,11 +21,12 @@ from millstream.database.asyncrows import AsyncRowSource
 from millstream.database.desk import AsyncRequestSession, Desk, RequestSession, desk_here
 from millstream.database.joining import JoinedSession
 from millstream.database.judgements import judge
-from millstream.database.lease import Lease, LeasedSession, watch_engine
+from millstream.database.lease import INFO_KEY, Lease, LeasedSession
 from millstream.database.pins import LeaseReport, Pins
 from millstream.database.queries import as_query, by_columns
 from millstream.database.resolved import Asked, Resolved, is_needed, is_plain, resolved, unresolved
 from millstream.database.rows import Closable, Reading, RowSource, read_only
+from millstream.database.units import AsyncUnit
 from millstream.errors import ControllerError
 from millstream.protocol.ports import Join, Judgement
 from millstream.web.proxies import stream_var
@@ -61,8 +61,7 @@ class Database:
         self._options = engine_options
         if isinstance(url, Engine):
             self.url, self.engine = url.url, url
-            watch_engine(url)
-            engines.read_all_values(url)
+            engines.prepare(url)
         else:
             self.url = engines.parsed(url)
             self.engine = engines.sync_engine(self.url, dict(engine_options))
@@ -157,27 +156,34 @@ class Database:
         Raises:
             ControllerError: when the synchronous session has something of its own to show, too.
         """
-        desk = self._desks.get()
-        unit = None if desk is None else desk.async_unit
+        desk, unit = self._desks.get(), self._unit_alone(asked)
         if desk is None or unit is None:
             return None
-        if asked.session is None:
-            if not unit.answers_alone:
-                return None
-            if desk.unit is not None and desk.unit.session.in_transaction():
-                raise ControllerError(
-                    "a query was returned while both database.session and database.async_session have begun "
-                    "a transaction: return database.session.query(…), or iterate over "
-                    "database.async_session.stream(…)"
-                )
-        elif asked.session is not unit.sync_session:
-            return None
+        if asked.session is None and desk.unit is not None and desk.unit.session.in_transaction():
+            raise ControllerError(
+                "a query was returned while both database.session and database.async_session have begun "
+                "a transaction: return database.session.query(…), or iterate over "
+                "database.async_session.stream(…)"
+            )
         return AsyncRowSource(unit.session, asked)
+
+    def _unit_alone(self, asked: Asked) -> AsyncUnit | None:
+        """The asynchronous session of the request, if it alone can answer a query."""
+        desk = self._desks.get()
+        unit = None if desk is None else desk.async_unit
+        if unit is None or asked.session is None:
+            return unit if unit is not None and unit.answers_alone else None
+        return unit if asked.session is unit.sync_session else None
 
     @contextmanager
     def _reading(self, asked: Asked) -> Iterator[Reading]:
         """A query that is about to be read as its session would read it, and seen among the leases."""
         desk_here(self._desks, "database.rows")
+        if self._unit_alone(asked) is not None:
+            raise ControllerError(
+                "database.rows was read by synchronous code, and database.async_session alone can give its "
+                "rows: return it from the action, or iterate over database.async_session.stream(…)"
+            )
         found, session = self._resolved(asked)
         with self._connected(found, session) as connection:
             columns = by_columns(found.statement, connection.dialect)
@@ -204,20 +210,22 @@ class Database:
         elif isinstance(found.bind, Connection):
             yield found.bind
         else:
-            with found.bind.connect() as connection, read_only(connection), self._seen():
+            with found.bind.connect() as connection, read_only(connection), self._seen(connection):
                 yield connection
 
     @contextmanager
-    def _seen(self) -> Iterator[None]:
+    def _seen(self, connection: Connection) -> Iterator[None]:
         lease = Lease()
         lease.handle = stream_var.get(None)
-        lease.warned = True  # to keep the connection while the rows are read is what it is there for
-        lease.since = time.monotonic()
+        lease.taken(connection)
+        info = connection.info  # which a connection that is lost has no more
         self._pins.enter(lease)
         try:
-            yield
+            with lease.held():
+                yield
         finally:
             self._pins.leave(lease)
+            info.pop(INFO_KEY, None)
 
 
 def _metadata_of(tables: Any) -> MetaData:

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import importlib.util
 import time
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 from sqlalchemy import create_engine, event, make_url
@@ -13,7 +14,7 @@ from sqlalchemy.engine import URL, Dialect, Engine
 from sqlalchemy.exc import ArgumentError, DisconnectionError, InvalidRequestError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from millstream.database.lease import watch_engine
+from millstream.database.lease import INFO_KEY, Lease, watch_engine
 from millstream.database.naming import name_columns
 from millstream.errors import ConfigurationError
 
@@ -22,6 +23,9 @@ BUSY_SECONDS: Final = 5.0
 
 POOL_SECONDS: Final = 5.0
 """How long a request waits for a connection before it is told to come back."""
+
+OPERATIONS: Final = 200_000
+"""After so many of SQLite's operations, a few milliseconds, it is asked whether they are still wanted."""
 
 IDLE_SECONDS: Final = 5.0
 """A connection that rested longer in the pool is tried before it is used: the server may have gone."""
@@ -142,9 +146,31 @@ def _teach(_driver: Any, record: Any) -> None:
     importlib.import_module("millstream.database.loading").teach(record.driver_connection)
 
 
-def _furnish(engine: Engine) -> None:
+def prepare(engine: Engine) -> None:
+    """Let whatever a database does for a stream be known, and end with the stream."""
     watch_engine(engine)
     read_all_values(engine)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _look_now_and_then)
+    elif engine.dialect.driver == "psycopg" and not engine.dialect.is_async:
+        event.listen(engine, "do_connect", importlib.import_module("millstream.database.stopping").connect)
+
+
+def _look_now_and_then(driver: Any, record: Any) -> None:
+    """Let SQLite ask after so many operations whether a statement is for nobody any more."""
+
+    def must_stop(info: MutableMapping[Any, Any] = record.info) -> bool:
+        lease: Lease | None = info.get(INFO_KEY)
+        return lease is not None and lease.must_stop()
+
+    if hasattr(driver, "run_async"):
+        driver.run_async(lambda connection: connection.set_progress_handler(must_stop, OPERATIONS))
+    else:
+        driver.set_progress_handler(must_stop, OPERATIONS)
+
+
+def _furnish(engine: Engine) -> None:
+    prepare(engine)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
     else:

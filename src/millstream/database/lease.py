@@ -9,6 +9,7 @@ loaded stays loaded: `SessionTransaction.close` neither expires nor detaches, as
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +18,12 @@ from typing import Any, Final
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import Connection, CursorResult, Engine
-from sqlalchemy.engine.interfaces import ExecutionContext
+from sqlalchemy.engine.interfaces import ExceptionContext, ExecutionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from millstream.database.statements import Effect, effect_of
-from millstream.errors import ControllerError
+from millstream.errors import ControllerError, StreamInterrupted
 from millstream.protocol.ports import StreamHandle
 
 INFO_KEY: Final = "millstream.lease"
@@ -40,6 +41,7 @@ class Lease:
         "readers",
         "renewed",
         "since",
+        "stopped",
         "warned",
     )
 
@@ -51,6 +53,7 @@ class Lease:
         self.effect = Effect.READS
         self.renewed = False  # whether what is loaded may come from an earlier transaction
         self.warned = False
+        self.stopped = False  # a statement of it was given up, because its stream has ended early
         self.readers = 0  # sources of rows that read on the connection
         self._results: list[CursorResult[Any]] = []
 
@@ -81,6 +84,16 @@ class Lease:
             or session.has_changes
             or (bool(self._results) and self._unread())
         )
+
+    def must_stop(self) -> bool:
+        """Whether what runs on the connection is for nobody any more.
+
+        It is said once, so that a cleanup may use the connection; and to sources of rows always.
+        """
+        if self.handle is None or not self.handle.is_unwanted or (self.stopped and not self.readers):
+            return False
+        self.stopped = True
+        return True
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -176,6 +189,7 @@ def watch_engine(engine: Engine) -> None:
     event.listen(engine, "before_cursor_execute", _executes)
     event.listen(engine, "after_execute", _executed)
     event.listen(engine, "checkin", _checked_in)
+    event.listen(engine, "handle_error", _stopped)
 
 
 def is_ours(listener: Callable[..., Any]) -> bool:
@@ -267,6 +281,25 @@ def _executed(
         lease.returned(result)
 
 
+def _stopped(context: ExceptionContext) -> BaseException | None:
+    """The error of a statement that was given up for its stream is the end of the stream."""
+    connection = context.connection
+    return None if connection is None else interruption(connection, context.original_exception)
+
+
+def interruption(connection: Connection, error: BaseException | None) -> BaseException | None:
+    """What an error is instead, when it comes of a statement's being given up; None when it is one."""
+    is_lost = connection.closed or connection.invalidated
+    lease: Lease | None = None if is_lost else connection.info.get(INFO_KEY)
+    was_given_up = (
+        getattr(error, "sqlstate", None) == _QUERY_CANCELED
+        or getattr(error, "sqlite_errorcode", None) == _SQLITE_INTERRUPT
+    )
+    if lease is None or not lease.stopped or not was_given_up:
+        return None
+    return asyncio.CancelledError() if connection.dialect.is_async else StreamInterrupted()
+
+
 def _checked_in(_driver: Any, record: Any) -> None:
     lease: Lease | None = record.info.pop(INFO_KEY, None)
     if lease is not None:
@@ -297,5 +330,7 @@ def _is_in_error(driver: Any) -> bool:
 _LISTENERS: Final = frozenset({_begun, _queried})
 _MOST_RESULTS: Final = 32  # from here on, those that were read to their end are forgotten
 _OURS_ALONE: Final = _references([object()])[0]  # differs between versions of Python
+_QUERY_CANCELED: Final = "57014"
+_SQLITE_INTERRUPT: Final = 9
 _PSYCOPG_INERROR: Final = 3  # libpq's PQTRANS_INERROR
 _HAS_WRITTEN: Final = text("select pg_current_xact_id_if_assigned() is not null")

@@ -178,7 +178,7 @@ class ReadersUnit:
             self._readers.popitem()[1].close()
 
 
-async def unbroken(step: Awaitable[None], seconds: float | None = None) -> None:
+async def unbroken(step: Awaitable[Any], seconds: float | None = None) -> None:
     """Await to the end, whoever cancels meanwhile; a cancellation goes on when it is done.
 
     Raises:
@@ -198,7 +198,7 @@ async def unbroken(step: Awaitable[None], seconds: float | None = None) -> None:
     running.result()
 
 
-async def _limited(step: Awaitable[None], seconds: float | None) -> None:
+async def _limited(step: Awaitable[Any], seconds: float | None) -> None:
     async with asyncio.timeout(seconds):
         await step
 

@@ -50,6 +50,10 @@ class Handle:
         return self._stream.client_gone
 
     @property
+    def is_unwanted(self) -> bool:
+        return self._stream.unwanted and not self._stream.heard
+
+    @property
     def read_only(self) -> bool:
         return self._scope.read_only
 

@@ -460,6 +460,11 @@ class StreamHandle(Protocol):
         ...
 
     @property
+    def is_unwanted(self) -> bool:
+        """Whether the stream was ended early, and its synchronous code has not been told yet."""
+        ...
+
+    @property
     def read_only(self) -> bool:
         """Whether nothing of this request may be committed: HEAD, OPTIONS, an action that is `read_only`."""
         ...
