@@ -37,6 +37,7 @@ class JoinedUnit:
     def __init__(self, session: JoinedSession, forget: Callable[[], None]) -> None:
         self.session = session
         self._manager = session.transactions
+        self._manager.unit = self  # which settles whatever else joins the transaction, too
         self._forget = forget
         self._discarded = False  # `remove` was called while something was not committed
 
@@ -68,6 +69,7 @@ class JoinedUnit:
             self._manager.abort()
         finally:
             self.session.close()
+            self._manager.unit = None  # from here on it is noted again what uses the transaction
             self._forget()
 
 

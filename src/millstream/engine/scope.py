@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from anyio import CancelScope
 
-from millstream.engine import settlement
+from millstream.engine import settlement, transactions
 from millstream.engine.stream import Stream
 from millstream.engine.threads import Lane, Lanes, ThreadResult
 from millstream.protocol.lifecycle import Event
@@ -106,6 +106,7 @@ class Scope:
 
     def begin(self, participants: Sequence[Participant]) -> None:
         """Let every participant bind itself to this request; their units join when they are first used."""
+        transactions.begin(self.units.append)
         for participant in participants:
             participant.begin(self.units.append)
 

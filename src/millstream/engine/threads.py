@@ -19,6 +19,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from millstream.engine import transactions
 from millstream.engine.inbox import inbox_of
 from millstream.engine.leftovers import give_back_soon, is_gone
 from millstream.engine.pace import PACE
@@ -154,6 +155,7 @@ class Lane:
     # On the thread
 
     def _work(self) -> None:
+        transactions.lend_thread()
         while True:
             try:
                 job = self._jobs.get(timeout=IDLE_SECONDS)
