@@ -37,6 +37,7 @@ COMMANDS = {
     "millstream": ["millstream", "serve", "crowd:app"],
     "millstream-workers": ["millstream", "serve", "crowd:app", "--workers", "4"],
 }
+SERVERS = ["uvicorn", "granian", "millstream"]
 PATHS = ["/sync/idle.sse", "/aio/idle.sse", "/sync/idle.ndjson", "/aio/idle.ndjson"]
 
 
@@ -291,3 +292,40 @@ def test_a_change_of_a_file_drains_shortly_and_serves_anew(journal: Journal, tmp
         server.wait_log("startup complete", times=2)
         assert journal.lines() == {"closed True": 1, "ended shutdown": 1}
         server.end(signal.SIGTERM, within=BOUND)
+
+
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+UNFINISHED = [
+    ("/sync", FORM),
+    ("/sync", JSON),
+    ("/sync", "multipart/form-data; boundary=x"),
+    ("/aio", JSON),
+    ("/posts", FORM),
+    ("/durable", JSON),
+    ("/raw_sync", "text/plain"),
+    ("/raw_aio", "text/plain"),
+    ("/mounted", JSON),
+    ("/waiting_aio", "text/plain"),
+    ("/waiting_sync", "text/plain"),
+]
+
+
+@pytest.mark.parametrize("server", [*SERVERS, "uvicorn-h11-asyncio"])
+def test_whatever_waits_before_its_stream_is_told_to_come_again_when_the_drain_is_over(
+    server: str, tmp_path: Path
+) -> None:
+    command = [word.replace("crowd:app", "unfinished:app") for word in COMMANDS[server]]
+    with started(command, tmp_path, {"DRAIN": str(DRAIN)}) as running, ExitStack() as crowd:
+        wires = []
+        for path, content_type in UNFINISHED:
+            wire = crowd.enter_context(connect("127.0.0.1", running.port, timeout=PATIENCE))
+            wire.send(path, [("content-type", content_type), ("content-length", "1000")], method="POST")
+            wire.send_raw(b"--x")
+            wires.append(wire)
+        with connect("127.0.0.1", running.port, timeout=PATIENCE) as idle:
+            assert idle.get("/nowhere").status == 404
+            assert running.end(signal.SIGTERM, within=BOUND) > DRAIN
+        for wire in wires:
+            reply = wire.read_head("POST")
+            assert reply.status == 503
+            assert json.loads(reply.rest())["detail"] == "this process is about to end"

@@ -54,7 +54,10 @@ class ThreadResult(asyncio.Future[Any]):
                 self.remove_done_callback(told)
                 cancelled = raised
         if cancelled is not None:
-            raise cancelled
+            try:
+                raise cancelled
+            finally:
+                del cancelled  # or else it holds this frame, and this frame holds it
         return self.result()
 
     def resolve(self, result: Any, raised: BaseException | None) -> None:

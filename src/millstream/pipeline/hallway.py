@@ -40,7 +40,6 @@ from millstream.pipeline.resuming import is_plain, run_path
 from millstream.pipeline.runs import Runs
 from millstream.pipeline.sending import Sending
 from millstream.pipeline.waiting import BodyWait
-from millstream.protocol.events import Reason
 from millstream.protocol.lifecycle import State
 from millstream.protocol.ports import Exchange
 from millstream.web.forms import FORMS
@@ -282,7 +281,7 @@ class Visit:
 
     def _wake(self, task: asyncio.Task[Any]) -> None:
         """The process ends, and the stream has not begun to flow: wake whatever waits for its beginning."""
-        if self._stream.reason in _OF_A_SHUTDOWN and task is not asyncio.current_task():
+        if self._house.ledger.draining and task is not asyncio.current_task():
             self._woken = task
             task.cancel()
             self._scope.wake()
@@ -360,7 +359,4 @@ def _printable(path: str) -> str:
 
 
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./~-]*").fullmatch
-_OF_A_SHUTDOWN: Final = frozenset({Reason.SHUTDOWN, None})
-"""None: of a response that is another application's, and so has no reason of ours."""
-
 _REPEATABLE: Final = frozenset({State.WAITING, State.SETTLING})

@@ -220,7 +220,8 @@ class Request(StarletteRequest):
         return receive if self._kept is None else self._kept.again(receive)
 
     async def close(self) -> None:
-        """Give back the files of a form."""
+        """Give back the files of a form, and what is received by: servers wait until nobody holds that."""
+        self._upload = None
         for _, value in self._fields:
             if isinstance(value, UploadFile):
                 value.file.close()
