@@ -390,6 +390,7 @@ async def test_a_producer_in_a_sleep_is_woken_by_its_end() -> None:
     def producer() -> Iterator[bytes]:
         try:
             yield b"x"
+            log.note("goes on")
             runs[0].handle.sleep(60)
         except GeneratorExit as left:
             log.note(type(left).__name__)
@@ -400,11 +401,11 @@ async def test_a_producer_in_a_sleep_is_woken_by_its_end() -> None:
     async with driving(producer()) as run:
         runs.append(run)
         task = asyncio.create_task(run.drive.run())
-        await soon(lambda: run.body)
+        await soon(lambda: run.body and log)
         await run.interrupted(task)
         with pytest.raises(asyncio.CancelledError):
             task.result()
-    assert log == ["StreamInterrupted", "closed"]
+    assert log == ["goes on", "StreamInterrupted", "closed"]
 
 
 async def test_a_producer_that_ends_itself_early_ends_at_its_next_step() -> None:
