@@ -10,7 +10,8 @@ import httpx_sse
 import pytest
 from tests.wire.conftest import PATIENCE
 
-from millstream import Millstream, Settings, TGController, expose
+from millstream import Millstream, Settings, TGController, abort, expose, response
+from millstream.durable.runs.declared import Durable
 from millstream.testing import BodyTruncated, EventReader, Server, connect, serve
 
 openai = pytest.importorskip("openai", reason="the client of OpenAI is not installed")
@@ -47,6 +48,24 @@ class Root(TGController):
             yield number
         if fails:
             raise RuntimeError("out of numbers")
+
+    @expose("sse", durable=True)
+    async def headed(self, status: int = 200) -> AsyncIterator[int]:
+        response.headers["x-dialect"] = "v1"
+        if status != 200:
+            abort(status)
+        yield 1
+
+    @expose("sse", durable=True)
+    def headed_sync(self, status: int = 200) -> Iterator[int]:
+        response.headers["x-dialect"] = "v1"
+        if status != 200:
+            abort(status)
+        yield 1
+
+    @expose("sse", durable=Durable(key="fixed"), headers={"x-dialect": "v1"})
+    async def fixed(self) -> AsyncIterator[int]:
+        yield 1
 
     @expose("", content_type="text/event-stream", durable=True)
     async def raw(self, end: str = "\n") -> AsyncIterator[str]:
@@ -105,3 +124,24 @@ def test_an_author_may_end_lines_as_the_standard_allows(server: Server, end: str
         assert [first.data, *(event.data for event in more)] == ["0", "1", "2"]
         back = wire.get(f"/raw?end={quote(end)}", [("last-event-id", first.id)]).rest()
     assert [event.data for event in EventReader().feed(back)] == ["1", "2"]
+
+
+@pytest.mark.parametrize("action", ["headed", "headed_sync"])
+def test_a_generator_says_of_the_response_what_it_says_first(server: Server, action: str) -> None:
+    with connect(server.host, server.port, timeout=PATIENCE) as wire:
+        reply = wire.get(f"/{action}")
+        assert (reply.status, reply.headers["x-dialect"]) == (200, "v1")
+        assert [event.event for event in EventReader().feed(reply.rest())] == ["message", "end"]
+        refused = wire.get(f"/{action}?status=402")
+        assert (refused.status, "stream-id" in refused.headers) == (402, False)
+        refused.rest()
+
+
+def test_a_header_of_the_exposure_is_for_every_reader(server: Server) -> None:
+    with connect(server.host, server.port, timeout=PATIENCE) as wire:
+        first = wire.get("/fixed")
+        first.rest()
+        for path in ("/fixed", first.headers["location"], f"/fixed?stream={first.headers['stream-id']}"):
+            reply = wire.get(path)
+            assert (reply.status, reply.headers["x-dialect"]) == (200, "v1")
+            reply.rest()
