@@ -15,6 +15,7 @@ from millstream.dispatch.survey import actions, applications
 from millstream.dispatch.traversal import Tree
 from millstream.engine.ledger import Ledger
 from millstream.engine.threads import Lanes
+from millstream.errors import ConfigurationError
 from millstream.gateways.asgi import Gateway
 from millstream.pipeline.clients import ClientKey
 from millstream.pipeline.hallway import Visit
@@ -92,6 +93,24 @@ class Millstream:
             self.ledger.on_drain(self._runs.stop_followers)
             self.ledger.on_drained(self._runs.stop_bodies)
         self._gateway = Gateway(house)
+
+    async def purge(self, run: str) -> bool:
+        """Forget a durable run, so that its key is free; its readers are cut off.
+
+        A run that goes on is ended, and its reason is `revoked`.
+
+        Args:
+            run: its id, which its readers were told as `Stream-Id`.
+
+        Returns:
+            False when there is no such run.
+
+        Raises:
+            ConfigurationError: when there is no log, or it cannot be used.
+        """
+        if self._runs is None:
+            raise ConfigurationError("there are no durable runs to purge: set durable_url")
+        return await self._runs.purge(run)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""

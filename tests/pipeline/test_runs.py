@@ -18,6 +18,7 @@ from millstream.durable.runs.declared import Durable
 from millstream.durable.runs.names import run_in, stream_of
 from millstream.durable.runs.remembered import recall, remember
 from millstream.durable.state import State
+from millstream.errors import ConfigurationError
 from millstream.pipeline.runs import RESTARTS, Opened, Runs
 from millstream.testing import BodyTruncated, Client, LifespanFailed, Reply
 
@@ -54,6 +55,7 @@ class Place:
     """An application, and what another process has left in its log."""
 
     def __init__(self, app: Millstream, client: Client, root: Root) -> None:
+        self.app = app
         self.client = client
         self.root = root
         assert app._runs is not None
@@ -257,3 +259,16 @@ async def test_a_deleted_run_is_none_any_more() -> None:
         with pytest.raises(LogRefused):
             await (await here.opened()).log.describe(stream_of(reply.headers["stream-id"]))
         assert (await here.client.get(reply.headers["location"])).status == 404
+
+
+async def test_an_application_purges_its_runs() -> None:
+    async with place() as here:
+        reply = await here.client.get("/mortal")
+        assert await here.app.purge(reply.headers["stream-id"])
+        assert not await here.app.purge(reply.headers["stream-id"])
+        assert (await here.client.get(reply.headers["location"])).status == 404
+
+
+async def test_there_is_nothing_to_purge_without_a_log() -> None:
+    with pytest.raises(ConfigurationError, match="durable_url"):
+        await Millstream(TGController()).purge("run")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 from tests.wire.conftest import PATIENCE
+from tests.wire.running import HERE
 from tests.wire.test_promise_20_durable import House, broken_off, events, housed
 
 from millstream.testing import BodyTruncated
@@ -98,3 +102,32 @@ def test_a_failure_that_is_kept_is_not_kept_by_asking(house: House) -> None:
                 assert time.monotonic() < deadline, "it stays failed for as long as somebody asks"
         time.sleep(0.1)
     assert body == WHOLE
+
+
+def purge(house: House, *runs: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "millstream", "purge", "lasting:app", *runs]
+    environment = {**os.environ, "DURABLE": house.url, "JOURNAL": os.devnull}
+    return subprocess.run(  # noqa: S603  our own words
+        command, check=False, capture_output=True, text=True, env=environment, cwd=HERE, timeout=60
+    )
+
+
+def test_a_run_that_ended_well_is_run_again_once_it_is_purged(house: House) -> None:
+    reply, _ = house.get("/report?name=purged")
+    run = reply.headers["stream-id"]
+    assert purge(house, run).returncode == 0
+    assert house.get(reply.headers["location"])[0].status == 404
+    assert house.get("/report?name=purged")[0].headers["stream-id"] == run
+    assert runs(house, "report purged") == 2
+    missing = purge(house, "x" * 30)
+    assert (missing.returncode, missing.stderr) == (1, f"millstream: there is no run {'x' * 30}\n")
+
+
+def test_a_run_that_goes_on_is_ended_by_its_purge(house: House) -> None:
+    with house.connect() as wire:
+        reply = wire.get("/writes?what=purged&n=10000&pause=0.01")
+        assert reply.next_chunk() is not None
+        assert purge(house, reply.headers["stream-id"]).returncode == 0
+        broken_off(reply)
+    house.wait_line("purged ended revoked")
+    house.wait_line("purged rolled back")

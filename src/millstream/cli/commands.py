@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import traceback as tracebacks
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from millstream.cli import target as targets
 from millstream.cli.values import Given
 from millstream.demo import start
 from millstream.dispatch.routes import routes as routes_of
+from millstream.durable.engines import open_log
+from millstream.durable.runs.purging import purge as purge_run
 from millstream.errors import ConfigurationError
 
 cli: Final = typer.Typer(
@@ -173,6 +176,37 @@ def tail(
     """
     with _one_sentence(traceback=False):
         tailing.run(url, offset=offset, headers=header or (), patience=patience)
+
+
+@cli.command()
+def purge(
+    target: Target,
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN…", help="The ids of durable runs, their Stream-Id.", show_default=False),
+    ],
+    *,
+    traceback: Traceback = False,
+) -> None:
+    """Forget durable runs: their keys are free, and the next request begins new ones.
+
+    [bold]millstream purge development.ini k3J…[/]
+    [bold]millstream purge shop.app:app k3J… x0Q…[/]
+
+    The status is 1 when there was no run of one of the ids.
+    """
+    with _one_sentence(traceback=traceback):
+        application = targets.load(deployment.collect(target, {}, os.environ))
+        url = serving.settings_of(application).durable_url
+        if url is None:
+            raise ConfigurationError(f"{target} has no durable runs: its setting durable_url is not set")
+        if missing := asyncio.run(_not_purged(url, runs)):
+            raise ConfigurationError(f"there is no run {', '.join(missing)}")
+
+
+async def _not_purged(url: str, runs: list[str]) -> list[str]:
+    async with open_log(url) as log:
+        return [run for run in runs if not await purge_run(log, run)]
 
 
 def _options(**given: str | None) -> dict[str, Given]:

@@ -27,6 +27,7 @@ from millstream.durable.log import Log
 from millstream.durable.naming import OCTETS, Config
 from millstream.durable.refusals import LeaseLost
 from millstream.durable.runs.names import SECRET, run_in, stream_of, tag_in
+from millstream.durable.runs.purging import purge
 from millstream.durable.runs.remembered import forget, recall
 from millstream.durable.runs.tending import BEATS
 from millstream.durable.state import State
@@ -174,6 +175,14 @@ class Runs:
         recording = Recording(opened.logbook, request, match, wanted=wanted)
         self._produce(recording)
         return recording, await recording.told()
+
+    async def purge(self, run: str) -> bool:
+        """Forget a run, whether it has ended or not; False when there is none of that id.
+
+        Raises:
+            ConfigurationError: when the database cannot be used.
+        """
+        return await purge((await self.open()).log, run)
 
     def _produce(self, recording: Recording) -> None:
         task = asyncio.create_task(recording.carry(partial(self.answer, recording)), name="a durable run")
