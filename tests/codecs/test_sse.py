@@ -246,9 +246,19 @@ def test_an_error_function_that_fails_is_logged_and_ends_nothing_else(
     assert "Root.feed: the option 'error' of the codec 'sse' failed" in caplog.text
 
 
+def test_an_event_of_a_failure_that_ends_the_body_has_the_id_of_the_last() -> None:
+    told = codec(error=lambda problem: problem["title"], error_ends=True)
+    assert told.failed({"title": "a"}) == b"id: end\ndata: a\n\n"
+    assert codec(error_ends=True).failed({}).startswith(b"id: end\nevent: error\n")
+    assert b"id:" not in codec(end=None, error_ends=True).failed({})
+    assert b"id:" not in told.goodbye(Reason.SHUTDOWN)  # after which a client may come back
+    assert codec(error=lambda _: object(), error_ends=True).failed({}) == b""
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
+        ({"error": None, "error_ends": True}, "'error_ends'.* there is no event that could end the body"),
         ({"end": 3}, "'end'.* is 3: it must be an Event, text or None"),
         ({"end": Event("x", id=1)}, "'end'.*it must have no id"),
         ({"end": Event(object())}, "'end'.*"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -117,6 +118,23 @@ class Root(TGController):
         yield 1
         raise ValueError
 
+    @expose("sse", error=told, error_ends=True)
+    async def ended(self) -> AsyncIterator[int]:
+        ran()
+        yield 1
+        raise ValueError
+
+    @expose("sse", error=told, error_ends=True, durable=Durable(key="ended", on_failure="keep"))
+    async def kept(self) -> AsyncIterator[int]:
+        ran()
+        yield 1
+        raise ValueError
+
+    @expose("sse", error=lambda _: object(), error_ends=True)
+    async def speechless(self) -> AsyncIterator[int]:
+        yield 1
+        raise ValueError
+
     @expose("ui-messages")
     @expose("sse")
     @expose("csv")
@@ -217,6 +235,29 @@ def test_a_failure_is_told_as_its_author_says_and_seen_on_the_wire(wire: WireCli
         "1",
         {"type": "error", "errorText": "Internal Server Error"},
     )
+
+
+@pytest.mark.parametrize("path", ["ended", "kept"])
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_the_event_of_a_failure_may_end_the_body_and_who_has_seen_it_is_answered_204(
+    wire: WireClient, path: str, coding: str
+) -> None:
+    for _ in range(2):
+        reply = wire.get(f"/{path}", [("accept-encoding", coding)])
+        data = reply.rest()
+        assert reply.complete
+        reader = EventReader()
+        first, last = reader.feed(gzip.decompress(data) if "content-encoding" in reply.headers else data)
+        assert json.loads(last.data) == {"type": "error", "errorText": "Internal Server Error"}
+        assert first.data == "1"
+    before = RUNS[f"/{path}"]
+    assert answered(wire, f"/{path}", [("last-event-id", reader.last_id)]).status == 204
+    assert RUNS[f"/{path}"] == before
+
+
+def test_without_such_an_event_the_body_is_broken_off_all_the_same(wire: WireClient) -> None:
+    with pytest.raises(BodyTruncated):
+        wire.get("/speechless").rest()
 
 
 def test_of_two_dialects_the_action_says_which(wire: WireClient) -> None:

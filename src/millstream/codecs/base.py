@@ -51,6 +51,8 @@ class Codec(ABC):
     """What every response in this format says of itself, unless its author says otherwise."""
     end_id: str | None = None
     """The event id of a client that has seen all; one that comes back with it is answered 204."""
+    failure_ends: bool = False
+    """Whether what `failed` or `goodbye` says is the visible end of a body, which then is not broken off."""
     head_first: bool = False
     keep_alive: bytes = b""
     columns: tuple[Column, ...] = ()

@@ -89,10 +89,12 @@ class Sse(ObjectCodec):
         error: makes the last event of a stream that failed, or its data, from the problem document
             (RFC 9457); one that was ended early has the member `reason`. None: such a stream is broken off
             without a word.
+        error_ends: whether that event is the visible end of a body, which is then not broken off: for
+            clients that drop what they were sent when their connection fails, and know the event.
 
     Raises:
-        ConfigurationError: when `retry` is negative, `end` is no event, or has an id, or `error` cannot be
-            called.
+        ConfigurationError: when `retry` is negative, `end` is no event, or has an id, `error` cannot be
+            called, or there is none that could end the body.
     """
 
     name: ClassVar[str] = "sse"
@@ -111,6 +113,7 @@ class Sse(ObjectCodec):
         retry: int = 1000,
         end: Event | str | None = COMPLETED,
         error: Callable[[Mapping[str, Any]], Any] | None = error_event,
+        error_ends: bool = False,
     ) -> None:
         super().__init__(action=action, charset="utf-8")
         if retry < 0:
@@ -121,6 +124,9 @@ class Sse(ObjectCodec):
             raise self._wrong("end", end, "it must have no id: the id of the last event is reserved")
         if error is not None and not callable(error):
             raise self._wrong("error", error, "it must be a function of the problem, or None")
+        if error_ends and error is None:
+            raise self._wrong("error_ends", error_ends, "there is no event that could end the body")
+        self.failure_ends = error_ends
         self._retry = retry
         self._end = end
         self._error = error
@@ -156,8 +162,25 @@ class Sse(ObjectCodec):
 
     def failed(self, problem: Mapping[str, Any], /) -> bytes:
         """An `error` event with the problem document (RFC 9457), or the author's own."""
+        identity = b"id: %b\n" % END_ID.encode() if self.failure_ends and self.end_id else b""
         if self._error is error_event:
-            return b"event: error\ndata: %b\n\n" % last_words(problem)
+            return b"%bevent: error\ndata: %b\n\n" % (identity, last_words(problem))
+        told = self._told(problem)
+        return identity + told if told else b""
+
+    def goodbye(self, reason: Reason, /) -> bytes:
+        """A `goodbye` event; at a shutdown it says when to come back, and with which id."""
+        if self._error is not error_event:
+            return self._told({**_ENDED_EARLY, "reason": str(reason)})
+        fields = b""
+        if reason is Reason.SHUTDOWN:
+            fields = b"retry: %d\n" % self._retry
+            if self._last_id is not None:
+                fields += b"id: %b\n" % self._last_id
+        return b"event: goodbye\n%bdata: %b\n\n" % (fields, last_words({"reason": str(reason)}))
+
+    def _told(self, problem: Mapping[str, Any]) -> bytes:
+        """The author's own event of a failure."""
         if self._error is None:
             return b""
         try:
@@ -165,17 +188,6 @@ class Sse(ObjectCodec):
         except Exception:  # noqa: BLE001  the failure before this one is what ends the stream
             _LOG.exception("%s: the option 'error' of the codec %r failed", self.action, self.name)
             return b""
-
-    def goodbye(self, reason: Reason, /) -> bytes:
-        """A `goodbye` event; at a shutdown it says when to come back, and with which id."""
-        if self._error is not error_event:
-            return self.failed({**_ENDED_EARLY, "reason": str(reason)})
-        fields = b""
-        if reason is Reason.SHUTDOWN:
-            fields = b"retry: %d\n" % self._retry
-            if self._last_id is not None:
-                fields += b"id: %b\n" % self._last_id
-        return b"event: goodbye\n%bdata: %b\n\n" % (fields, last_words({"reason": str(reason)}))
 
     def _fields(self, event: Event) -> bytes:
         """The lines before the data."""

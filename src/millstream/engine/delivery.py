@@ -201,6 +201,15 @@ class Delivery:
         words = encoder.goodbye(reason) if reason and self._stream.interrupted else encoder.failed(problem)
         return self._passed(words)
 
+    @property
+    def failure_ends(self) -> bool:
+        """Whether last words are the visible end of the body."""
+        return self._encoder.failure_ends and self._length is None
+
+    def rest(self) -> bytes:
+        """What is left of a body that ends with them."""
+        return b"" if self._passing is None else self._passing.end()
+
     # The stages
 
     async def _settle_and_end(self) -> None:

@@ -38,6 +38,7 @@ class Content:
         may_be_part: whether a `Range` counts.
         again: what makes a client come again that is told nothing else; only an event stream has such words.
         is_begun: tells whether the head has left.
+        failure_ends: whether a run that failed ends well for who reads it, with the record of that.
 
     Attributes:
         is_part: whether a part is asked for that there may be; which, is known when the run has ended.
@@ -51,6 +52,7 @@ class Content:
         may_be_part: bool,
         again: bytes,
         is_begun: Callable[[], bool],
+        failure_ends: bool,
     ) -> None:
         self._following = following
         self._request = request
@@ -58,6 +60,7 @@ class Content:
         self._begin = following.place
         self._again = again
         self._is_begun = is_begun
+        self._failure_ends = failure_ends
         self._part: slice | None = None
         self.is_part = may_be_part and self._may_have_part(following.state)
 
@@ -78,7 +81,7 @@ class Content:
                     following.place, following.end = self._part.start, self._part.stop
                 while data := await following.next():
                     yield data
-                if following.state.failed:
+                if following.state.failed and not self._failure_ends:
                     raise self._truncated(str(Reason.FAILED))
         except following.log.failures as away:
             following.log.outage.note(away)

@@ -69,7 +69,8 @@ class Failure:
             return
         if stream.state not in COMMITTED and stream.reason is not Reason.STALLED:
             is_end = stream.reason is Reason.SHUTDOWN
-            await self._send_last_words(problem, PARTING if is_end else house.settings.close_timeout)
+            if await self._ended(problem, PARTING if is_end else house.settings.close_timeout):
+                return
         raise Truncated(stream.route, str(stream.reason)) from None
 
     async def _send_problem(self, problem: Problem, request: Request) -> None:
@@ -78,16 +79,22 @@ class Failure:
         await self.exchange.send_head(head)
         await self.exchange.end(body if head.has_body else b"")
 
-    async def _send_last_words(self, problem: Problem, seconds: float) -> None:
-        if self.sending is None or self.sending.delivery is None:
-            return
+    async def _ended(self, problem: Problem, seconds: float) -> bool:
+        """Send the last words; whether the body has ended with them, as its format wants it."""
+        delivery = None if self.sending is None else self.sending.delivery
+        if delivery is None:
+            return False
         try:
-            words = self.sending.delivery.last_words({**problem.members, **self._where()})
+            words = delivery.last_words({**problem.members, **self._where()})
+            is_end = bool(words) and delivery.failure_ends
+            words += delivery.rest() if is_end else b""
         except Exception:  # noqa: BLE001  a transform that failed may fail again, and that was logged
-            return
+            return False
         if words:
             with move_on_after(seconds):
-                await self.exchange.send_body(words)
+                await (self.exchange.end if is_end else self.exchange.send_body)(words)
+                return is_end
+        return False
 
     def _where(self) -> dict[str, Any]:
         """Which row it was, for whoever has all those before it; what is wrong with it stays in the log."""

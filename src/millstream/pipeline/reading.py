@@ -236,18 +236,19 @@ class Reading(Sending):
             await deliver_whole(head, b"", (), self._scope, self._exchange)
             return
         following = Following(opened.log, opened.feeds, state, place, partial(self._still, run))
+        codec = self._chosen.offer.encoder(self._route) if self._is_events else None
         content = Content(
             following,
             self._request,
             may_be_part=self._may_be_part(wanted),
             again=AGAIN if self._is_events and is_event_source(self._request) else b"",
             is_begun=lambda: self._exchange.head_sent,
+            failure_ends=codec is not None and codec.failure_ends,
         )
         if content.is_part:  # its head cannot leave before the run has ended
             plan = self._chosen.plan
             patient = plan.settings.for_action(first_item_timeout=math.inf)
             self._chosen = replace(self._chosen, plan=replace(plan, settings=patient))
-        codec = self._chosen.offer.encoder(self._route) if self._is_events else None
         await self._open(
             AsyncSource(content.pieces()),
             Stored(codec, head_first=not content.is_part),

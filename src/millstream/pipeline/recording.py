@@ -35,6 +35,7 @@ from millstream.pipeline.offers import Offer
 from millstream.pipeline.resuming import EVENTS
 from millstream.pipeline.told import Begun, Elsewhere, Logbook, Refused, Told
 from millstream.protocol.events import Reason
+from millstream.protocol.lifecycle import COMMITTED
 from millstream.protocol.ports import Head
 from millstream.web.forms import MULTIPART
 from millstream.web.problems import Problem
@@ -250,6 +251,9 @@ class Recording:
         """See `Outlet.end`: closes the stream, once everything is committed."""
         if self._refusal is not None or self._recorder is None:
             self._refused += data
+        elif self._stream is not None and self._stream.state not in COMMITTED:
+            await self.send_body(data)  # the record of a failure is a visible end, but not of a whole run
+            return
         else:
             await self._recorder.complete(data)
         self.body_ended = True

@@ -18,6 +18,8 @@ class Stored:
         head_first: whether the head need not wait for the first byte.
     """
 
+    failure_ends = False  # what keeps this reader from reading on is no end of the run
+
     def __init__(self, codec: Codec | None, *, head_first: bool) -> None:
         self._codec = codec
         self.head_first = head_first

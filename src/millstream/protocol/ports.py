@@ -297,6 +297,11 @@ class Encoder(Protocol):
         ...
 
     @property
+    def failure_ends(self) -> bool:
+        """Whether last words are the visible end of a body: then it is ended, and not broken off."""
+        ...
+
+    @property
     def keep_alive(self) -> bytes:
         """What may be sent between two items in a long silence, and means nothing; empty if there is none."""
         ...
