@@ -23,7 +23,8 @@ class Stored:
     def __init__(self, codec: Codec | None, *, head_first: bool) -> None:
         self._codec = codec
         self.head_first = head_first
-        self.keep_alive = b"" if codec is None else codec.keep_alive
+        self._sign = b"" if codec is None else codec.keep_alive
+        self.keep_alive = self._sign
 
     def head(self) -> bytes:
         """It is stored."""
@@ -32,6 +33,7 @@ class Stored:
     def item(self, item: Any, /) -> bytes:
         """Some stored bytes."""
         data: bytes = item
+        self.keep_alive = self._sign if data.endswith(b"\n") else b""  # a long event comes in several pieces
         return data
 
     def tail(self) -> bytes:
