@@ -61,6 +61,7 @@ class PlainServer(Server):
 
     __module__ = "uvicorn.protocols.http.httptools_impl"
     transport: Any = None
+    disconnected = False
 
     def __init__(self, *messages: Message) -> None:
         self.message_event: Any = asyncio.Event()

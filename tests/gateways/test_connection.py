@@ -173,6 +173,7 @@ async def test_a_closed_connection_of_which_nobody_tells_is_seen_by_who_looks(*,
     server.transport = SimpleNamespace(is_closing=lambda: True)
     server.connection.look()
     assert told == ([] if ended else ["gone"])
+    assert server.disconnected is not ended, "uvicorn takes a return before the end for an error"
     server.connection.unwatch()
 
 

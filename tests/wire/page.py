@@ -32,6 +32,12 @@ class Async(TGController):
         yield 1
 
     @expose("ndjson")
+    async def ticking(self) -> AsyncIterator[str]:
+        while True:
+            yield "x" * 100
+            await stream.sleep(0.001)
+
+    @expose("ndjson")
     async def idle(self) -> AsyncIterator[int]:
         try:
             yield 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from tests.wire.conftest import PATIENCE
@@ -70,6 +72,17 @@ def test_a_leaver_is_noticed(running: Running, wire: WireClient, below: str, how
     wire.get(f"{below}/idle").next_chunk()
     getattr(wire, how)()
     running.wait_log(closed, before + 1)
+
+
+def test_clients_that_leave_what_they_were_sent_are_no_errors(running: Running) -> None:
+    with ExitStack() as crowd:
+        for _ in range(100):
+            wire = crowd.enter_context(connect("127.0.0.1", running.port, timeout=PATIENCE))
+            wire.send("/aio/ticking")
+        time.sleep(0.5)  # there has to be something unread
+    with connect("127.0.0.1", running.port, timeout=PATIENCE) as wire:
+        wire.get("/stream").rest()  # after those
+    assert "without completing response" not in running.log
 
 
 def test_the_log_has_no_failure_that_nobody_caused(running: Running) -> None:

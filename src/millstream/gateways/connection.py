@@ -21,7 +21,14 @@ from starlette.types import Message, Receive, Scope, Send
 from millstream.errors import Truncated
 from millstream.gateways.listening import Alarm, Listening, ended, listen
 from millstream.gateways.severing import ENDED_BY_CLOSING
-from millstream.gateways.uvicorn import UNSENT, is_closing, is_plain, keep_little_unsent, transport_of
+from millstream.gateways.uvicorn import (
+    UNSENT,
+    is_closing,
+    is_plain,
+    keep_little_unsent,
+    tell_gone,
+    transport_of,
+)
 from millstream.protocol.ports import Head, is_end
 
 AHEAD: Final = 256 * 1024
@@ -246,6 +253,7 @@ class Connection:
 
     def _found_gone(self) -> None:
         self.gone = True
+        tell_gone(self._send)
         self._tell_gone()
 
     async def break_off(self, why: Truncated, /) -> None:

@@ -41,6 +41,17 @@ def is_closing(send: Send) -> bool:
     return bool(asked is not None and asked())
 
 
+def tell_gone(send: Send) -> None:
+    """Tell uvicorn that a client has left whose connection it knows to be closed, or about to be.
+
+    uvicorn notes it only when the connection is lost, and of several requests in a pipeline only the newest.
+    Until then it takes an application that returns before its end for one that has failed, and logs an error.
+    """
+    request: Any = getattr(send, "__self__", None)
+    if is_plain(send) and hasattr(request, "disconnected") and is_closing(send):
+        request.disconnected = True
+
+
 def keep_little_unsent(send: Send) -> None:
     """Have the kernel take no more than it may send soon, so that a write waits for its reader.
 
