@@ -235,3 +235,21 @@ class Point:
 def test_rows_of_several_classes_fill_one_table() -> None:
     rows: list[Any] = [Point(1, 2), {"x": 3, "y": 4}, {"y": 6}]
     assert read(body_of(codec(), rows)) == [{"x": 1, "y": 2}, {"x": 3, "y": 4}, {"x": None, "y": 6}]
+
+
+def nested(levels: int) -> Any:
+    found: Any = 1
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize("levels", [32, 33, 500])
+def test_lists_are_nested_as_deep_as_readers_go_and_then_text(levels: int) -> None:
+    (row,) = read(body_of(codec(), [{"a": nested(levels)}]))
+    assert row["a"] == (nested(levels) if levels == 32 else "[" * levels + "1" + "]" * levels)
+
+
+def test_lists_that_nobody_can_write_are_refused_with_their_row() -> None:
+    with pytest.raises(WrongItem, match="in row 1, the column 'a' holds the list "):
+        codec().item({"a": nested(5000)})

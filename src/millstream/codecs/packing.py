@@ -120,7 +120,7 @@ class Packer:
 
     def _settled(self, sample: Sequence[Cells] = ()) -> list[Shape]:
         if self._shapes is None:
-            cells = [self._known(each) for each in zip(*sample, strict=True)] or [()] * len(self._columns)
+            cells = [self._sample(each) for each in zip(*sample, strict=True)] or [()] * len(self._columns)
             self._shapes = [shape_of(*each) for each in zip(self._columns, cells, strict=True)]
         return self._shapes
 
@@ -168,6 +168,13 @@ class Packer:
             return cells
         settled = self._values.settled
         return [cell if isinstance(cell, Enum) else settled(cell) for cell in cells]
+
+    def _sample(self, cells: Sequence[Any]) -> Sequence[Any]:
+        """As `_known`; a cell that is no value is refused when its row is packed, which is known by then."""
+        try:
+            return self._known(cells)
+        except UNFIT:
+            return cells
 
     def _why(self, row: Cells, error: Exception) -> str:
         for column, shape, cell in zip(self._columns, self._settled(), row, strict=False):

@@ -42,6 +42,9 @@ MOST_DIGITS: Final = 38
 LEAST_SCALE: Final = 9
 """Digits behind the point of a Decimal nobody declared: later values may have more than the sample."""
 
+MOST_LEVELS: Final = 32
+"""Of lists in lists, in a column that nobody declared; Arrow's own format ends at 64."""
+
 INTEGERS: Final = 2**63
 """From minus so many up: what every reader's integers hold."""
 
@@ -81,12 +84,21 @@ def _of_kind(kind: Any, column: Column, values: Sequence[Any]) -> Shape:
 def _of_sample(column: Column, values: Sequence[Any]) -> Shape:
     """What the values of a sample have in common."""
     kinds = {_family(value) for value in values}
+    if kinds == {list} and _is_deep(values):
+        return TEXT
     if len(kinds) == 1:
         return _of_kind(kinds.pop(), column, values)
     for common, families in _COMMON.items():
         if kinds and kinds <= families:
             return _of_kind(common, column, values)
     return TEXT
+
+
+def _is_deep(values: Sequence[Any]) -> bool:
+    """Whether lists are nested in more levels than a reader of Arrow takes."""
+    for _ in range(MOST_LEVELS):
+        values = [each for value in values if isinstance(value, LISTS) for each in value]
+    return any(isinstance(value, LISTS) for value in values)
 
 
 def _family(value: Any) -> Any:
