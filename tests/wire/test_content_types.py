@@ -124,6 +124,11 @@ class Coded(TGController):
     def durable(self) -> Iterator[bytes]:
         yield TEXT.encode()
 
+    @expose(durable=Durable(key="one"))
+    def recorded(self) -> Iterator[str]:
+        response.content_type = "text/plain; charset=latin-1"
+        yield TEXT
+
     @expose("csv", content_type='text/csv; header=present; charset="latin-1"', fields=["word"])
     def csv(self) -> Iterator[tuple[str]]:
         yield (TEXT,)
@@ -184,7 +189,7 @@ def test_a_codec_keeps_the_parameters_it_does_not_know(wire: WireClient) -> None
     assert reply.rest() == f"word\r\n{TEXT}\r\n".encode("latin-1")
 
 
-@pytest.mark.parametrize("path", ["contradicted", "false"])
+@pytest.mark.parametrize("path", ["contradicted", "false", "recorded"])
 def test_a_type_that_is_not_true_of_the_body_is_refused(wire: WireClient, path: str) -> None:
     assert wire.get(f"/coded/{path}").status == 500
 

@@ -158,7 +158,7 @@ class Sse(ObjectCodec):
             return b""
         event = self._end if isinstance(self._end, Event) else Event(self._end)
         identity = b"" if self.end_id is None else b"id: %b\n" % self.end_id.encode()
-        return identity + _lines(event, None) + self._data(event.data, event)
+        return identity + self._fields(event) + self._data(event.data, event)
 
     def failed(self, problem: Mapping[str, Any], /) -> bytes:
         """An `error` event with the problem document (RFC 9457), or the author's own."""
@@ -191,12 +191,18 @@ class Sse(ObjectCodec):
 
     def _fields(self, event: Event) -> bytes:
         """The lines before the data."""
+        lines = b""
+        if event.event:
+            lines = b"event: %b\n" % event.event.encode()
         if event.id is not None:
             identity = str(event.id)
             if identity == self.end_id:
                 raise self.refusal(event, f"its id {END_ID!r} is that of the last event: choose another")
             self._last_id = identity.encode()
-        return _lines(event, None if event.id is None else self._last_id)
+            lines += b"id: %b\n" % self._last_id
+        if event.retry is not None:
+            lines += b"retry: %d\n" % event.retry
+        return lines
 
     def _data(self, data: Any, item: Any) -> bytes:
         """The lines of the data and the empty one that ends the event."""
@@ -214,16 +220,6 @@ class Sse(ObjectCodec):
     @classmethod
     def _wrong(cls, option: str, value: object, why: str) -> ConfigurationError:
         return ConfigurationError(f"the option {option!r} of the codec {cls.name!r} is {value!r}: {why}")
-
-
-def _lines(event: Event, identity: bytes | None) -> bytes:
-    """The lines of an event before its data."""
-    lines = b"event: %b\n" % event.event.encode() if event.event else b""
-    if identity is not None:
-        lines += b"id: %b\n" % identity
-    if event.retry is not None:
-        lines += b"retry: %d\n" % event.retry
-    return lines
 
 
 _ENDED_EARLY: Final = {"type": "about:blank", "title": "The stream was ended early", "status": 503}

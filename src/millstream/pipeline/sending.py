@@ -101,7 +101,7 @@ class Sending:
                 encoder = self._chosen.offer.encoder(
                     self._route, as_annotated=as_annotated and self.counts_rows
                 )
-                if isinstance(encoder, Raw):
+                if isinstance(encoder, Raw) and self._chosen.plan.durable is None:
                     encoder.said = partial(_type_said, self._response)
                 await self._open(source, encoder, partial(self._stream_head, encoder), self._transforms)
             case Whole():
@@ -114,8 +114,11 @@ class Sending:
                 await self._foreign(response)
 
     def offered(self) -> Offer:
-        """The format, in the content type that the action has set for its response by now."""
-        if (said := _type_said(self._response)) is not None:
+        """The format, in the content type that the action has set for its response by now.
+
+        What is recorded is read by many, who are told the type that was declared.
+        """
+        if self._chosen.plan.durable is None and (said := _type_said(self._response)) is not None:
             self._chosen = replace(self._chosen, offer=self._chosen.offer.said(said))
         return self._chosen.offer
 
