@@ -1,12 +1,14 @@
 """The walk itself: hooks on the way, looking up, turning back, and why nothing answers."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.dispatch import test_objects, test_rest
 
 from millstream.dispatch.controllers import ASGIAppController, RestController, TGController
 from millstream.dispatch.expose import expose
@@ -440,3 +442,114 @@ async def test_an_extension_does_not_lead_into_an_application() -> None:
         my_app = ASGIAppController(app)
 
     assert await answer(OnlyMounting(), "/my_app.json") == "404"
+
+
+# The body, read late
+
+
+class Late:
+    """A body whose fields are told when they are asked for."""
+
+    def __init__(self, fields: Mapping[str, str], *, is_form: bool) -> None:
+        self._fields = fields
+        self.is_form = is_form
+        self.asked = 0
+
+    async def fields(self, match: Match, /) -> Mapping[str, str]:
+        self.asked += 1
+        return self._fields
+
+
+async def ended(
+    root: object, method: str, path: str, fields: Mapping[str, str], body: Late | None = None
+) -> object:
+    """Where a request ends: the call of an action, or an error."""
+    try:
+        match = await Tree(root, test_rest.extensions_of).find(path, method, fields, test_rest.call, body)
+    except HTTPError as error:
+        return error.status, error.headers.get("Allow"), error.errors
+    assert isinstance(match, Match)
+    return match.action.label, match.args, match.extension
+
+
+REQUESTS = [
+    *((test_rest.Root, *line.split(" ", 1)) for line, _ in test_rest.CASES),
+    *((test_rest.Root, "POST", line.split(" ", 1)[1]) for line, _ in test_rest.CASES),
+    *(
+        (test_objects.Root, method, line)
+        for method in ("POST", "PUT", "DELETE")
+        for line, _ in test_objects.CASES
+    ),
+]
+
+
+@pytest.mark.parametrize("is_form", [True, False])
+@pytest.mark.parametrize(("root", "method", "target"), REQUESTS)
+async def test_fields_of_a_body_lead_where_those_of_a_query_lead(
+    root: type, method: str, target: str, is_form: bool
+) -> None:
+    path, _, query = target.partition("?")
+    fields = dict(parse_qsl(query, keep_blank_values=True))
+    if "_method" in fields and not (is_form and method == "POST"):
+        return  # such a field of a body means nothing
+    body = Late(fields, is_form=is_form)
+    assert await ended(root(), method, path, {}, body) == await ended(root(), method, path, fields)
+    assert body.asked <= 1
+
+
+class Secured(TGController):
+    asked = 0
+
+    def _check_security(self) -> bool:
+        type(self).asked += 1
+        return True
+
+    @expose()
+    def named(self, a: str) -> None: ...
+
+    @expose()
+    def _default(self, *rest: str) -> None: ...
+
+
+@pytest.mark.parametrize(("field", "action"), [("a", "named"), ("b", "_default")])
+async def test_the_authors_hooks_are_asked_once_whatever_the_body_brings(field: str, action: str) -> None:
+    before = Secured.asked
+    body = Late({field: "1"}, is_form=True)
+    match = await tree(Secured()).find("/named", "POST", {}, call, body)
+    assert isinstance(match, Match)
+    assert (match.action.name, match.params, body.asked) == (action, {field: "1"}, 1)
+    assert Secured.asked == before + 1
+
+
+class Unasked(TGController):
+    @expose(allowed_methods=["GET"])
+    def readable(self, a: str) -> None: ...
+
+    @expose()
+    def optional(self, a: str = "") -> None: ...
+
+    @expose()
+    def collecting(self, **fields: str) -> None: ...
+
+    @expose()
+    def _default(self, *rest: str) -> None: ...
+
+
+@pytest.mark.parametrize("path", ["/optional", "/collecting", "/nowhere"])
+async def test_a_body_on_which_nothing_depends_is_left_unread_and_the_way_is_remembered(path: str) -> None:
+    body, unasked = Late({"a": "1"}, is_form=True), tree(Unasked())
+    match = await unasked.find(path, "POST", {}, call, body)
+    assert isinstance(match, Match)
+    assert body.asked == 0
+    known = unasked.known(path, "POST", {}, body)
+    assert known is not None
+    assert known.action is match.action
+    assert unasked.known(path, "POST", {}, Late({}, is_form=False)) is None
+    assert unasked.known(path, "POST", {}) is None
+
+
+async def test_a_method_that_the_named_action_does_not_take_is_405_before_its_body_is_read() -> None:
+    body = Late({"a": "1"}, is_form=True)
+    with pytest.raises(HTTPError) as refused:
+        await tree(Unasked()).find("/readable", "POST", {}, call, body)
+    assert (refused.value.status, body.asked) == (405, 0)

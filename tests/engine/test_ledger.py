@@ -290,3 +290,65 @@ async def test_only_debug_watches_the_loop(debug: bool) -> None:
         assert ledger._watchdog._thread is not None
         ledger.leave(stream)
         assert ledger._watchdog._thread is None
+
+
+# Requests that wait for their bodies, and those that are answered
+
+
+async def test_requests_that_wait_for_bodies_count_for_the_same_caps_apart_from_streams() -> None:
+    ledger, terms = Ledger(Settings()), own("Root.save", max_streams=2, max_streams_per_client=1)
+    ledger.enter(Stream(), terms, "a")
+    waiting, other = Stream(), Stream()
+    ledger.begin_waiting(waiting, terms, "a")
+    with pytest.raises(
+        Overloaded, match="1 requests of this kind wait for their bodies for this client"
+    ) as told:
+        ledger.begin_waiting(other, terms, "a")
+    assert told.value.status == 429
+    ledger.begin_waiting(other, terms, "b")
+    with pytest.raises(Overloaded, match="2 requests of this kind wait for their bodies,") as told:
+        ledger.begin_waiting(Stream(), terms, "c")
+    assert told.value.status == 503
+    ledger.end_waiting(waiting)
+    ledger.begin_waiting(Stream(), terms, "c")
+
+
+@pytest.mark.parametrize("settings", [Settings(max_bodies=1), Settings(max_streams=1)])
+async def test_all_requests_that_wait_for_bodies_have_a_cap(settings: Settings) -> None:
+    ledger = Ledger(settings)
+    ledger.enter(Stream())
+    first = Stream()
+    ledger.begin_waiting(first)
+    with pytest.raises(Overloaded, match="1 requests wait for their bodies, and no more are allowed"):
+        ledger.begin_waiting(Stream())
+    ledger.leave(first)
+    ledger.begin_waiting(Stream())
+
+
+async def test_an_open_stream_does_not_count_as_one_that_waits() -> None:
+    ledger, stream = Ledger(Settings()), Stream()
+    assert not ledger.waits(stream)
+    ledger.enter(stream)
+    assert ledger.waits(stream)
+
+
+async def test_what_is_answered_is_waited_for_and_then_woken() -> None:
+    ledger, stream = Ledger(Settings(drain_timeout=0.01)), Stream()
+    woken = asyncio.Event()
+    stream.on_interrupt = woken.set
+    ledger.begin(stream)
+    draining = asyncio.create_task(ledger.drain())
+    await asyncio.wait_for(woken.wait(), 5)
+    assert stream.reason is Reason.SHUTDOWN
+    ledger.leave(stream)
+    await asyncio.wait_for(draining, 5)
+
+
+async def test_a_drain_ends_with_the_last_answer() -> None:
+    ledger, stream = Ledger(Settings(drain_timeout=600)), Stream()
+    ledger.begin(stream)
+    draining = asyncio.create_task(ledger.drain())
+    await asyncio.sleep(0)
+    ledger.leave(stream)
+    await asyncio.wait_for(draining, 5)
+    assert stream.reason is None

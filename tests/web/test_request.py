@@ -347,6 +347,27 @@ async def test_a_body_that_was_parsed_can_be_read_as_it_came(kind: str, body: by
     await request.close()
 
 
+async def test_a_form_that_a_hook_has_read_still_gives_the_fields() -> None:
+    request = posted(FORM, b"a=1", query="b=2")
+    assert (await request.form())["a"] == "1"
+    assert request.brings_fields
+    assert (await request.read_params(LIMITED)).mixed() == {"a": "1", "b": "2"}
+
+
+async def test_a_body_that_a_hook_has_read_still_gives_the_fields() -> None:
+    request = posted(JSON, b'{"a"', b":1}")
+    assert await request.body() == b'{"a":1}'
+    assert (await request.read_params(LIMITED)).mixed() == {"a": 1}
+
+
+async def test_a_body_that_a_hook_has_streamed_gives_no_fields_and_says_so() -> None:
+    request = posted(FORM, b"a=1")
+    async for _ in request.stream():
+        pass
+    with pytest.raises(ControllerError, match="streamed before its fields were wanted"):
+        await request.read_params(LIMITED)
+
+
 async def test_a_form_that_a_get_brings_can_be_asked_for() -> None:
     request = made("GET", "/", "", b"a=1&b=2", headers={"content-type": FORM})
     await request.read_params(LIMITED)

@@ -182,8 +182,8 @@ class Request(StarletteRequest):
 
     @property
     def brings_fields(self) -> bool:
-        """Whether the body is a form or JSON, and was not read yet."""
-        return self.method not in BODILESS and self._kept is None and self.content_type in PARSERS
+        """Whether the body is a form or JSON whose fields were not asked for yet."""
+        return self.method not in BODILESS and self._params is None and self.content_type in PARSERS
 
     async def read_params(self, settings: Settings) -> Params:
         """Receive a form or a JSON object, and join its fields with the query's.
@@ -200,7 +200,8 @@ class Request(StarletteRequest):
         """
         self.settings = settings
         if self.brings_fields:
-            await self._parse()
+            if self._kept is None:  # a hook of the author's may have asked for the form
+                await self._parse()
             self._params = Params([*self._query(), *self._fields])
         return self.params
 
