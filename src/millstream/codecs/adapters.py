@@ -112,6 +112,7 @@ _ORDER: Final[tuple[Recognize, ...]] = (
     records.struct,
     records.named_tuple,
     records.database_row,
+    records.driver_range,
     querysets.query_set,
     records.django_model,
     scalars.numpy_value,

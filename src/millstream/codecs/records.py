@@ -84,6 +84,11 @@ def database_row(kind: type) -> Adapter | None:
     return Adapter(Nature.RECORD, _read_row) if hasattr(kind, "_mapping") else None
 
 
+def driver_range(kind: type) -> Adapter | None:
+    """Ranges of psycopg, as those of SQLAlchemy are read, which are dataclasses."""
+    return Adapter(Nature.RECORD, _read_range) if is_named(kind, "psycopg", "Range") else None
+
+
 def django_model(kind: type) -> Adapter | None:
     """Models of Django: the columns that are loaded."""
     return Adapter(Nature.RECORD, django_columns) if is_named(kind, "django", "Model") else None
@@ -181,6 +186,15 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         names += columns
         cells += columns.values()
     return _each_once(names, dict(zip(names, cells, strict=True)))
+
+
+def _read_range(found: Any) -> dict[str, Any]:
+    return {
+        "lower": found.lower,
+        "upper": found.upper,
+        "bounds": found.bounds or "[)",
+        "empty": found.isempty,
+    }
 
 
 def _read_mapping(item: Any) -> dict[str, Any]:

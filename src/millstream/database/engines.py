@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from millstream.database.lease import INFO_KEY, Lease, watch_engine
 from millstream.database.naming import name_columns
+from millstream.database.numbers import loads
 from millstream.errors import ConfigurationError
 
 BUSY_SECONDS: Final = 5.0
@@ -106,6 +107,8 @@ def _with_driver(url: URL, postgresql: str, sqlite: str) -> URL:
 
 def _defaults(url: URL) -> dict[str, Any]:
     options: dict[str, Any] = {"pool_timeout": POOL_SECONDS}
+    if url.get_backend_name() in _STORING_JSON:
+        options["json_deserializer"] = loads
     if url.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": BUSY_SECONDS}
     return options
@@ -236,6 +239,7 @@ _BOTH: Final = "postgresql+psycopg://"
 _RESTS_SINCE: Final = "millstream.rests"
 _MEMORY: Final = (None, "", ":memory:")
 _BACKENDS: Final = {"postgres": "postgresql"}  # the short name is everywhere but in SQLAlchemy
+_STORING_JSON: Final = frozenset({"postgresql", "sqlite"})
 _TAUGHT: Final = frozenset({"psycopg", "psycopg_async"})
 _OURS: Final = frozenset({"psycopg", "psycopg_async", "pysqlite", "aiosqlite"})
 _MODULES: Final = {
