@@ -7,8 +7,6 @@ before; then it may take up memory, but not for as long as it likes, and not mor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from starlette.types import Receive
@@ -28,7 +26,7 @@ class Bodies:
 
     Args:
         longest: bytes of one body.
-        stall: seconds that its next piece may take.
+        stall: seconds that its next piece may take, and a quarter more at most.
         most: bodies that are waited for at once.
     """
 
@@ -36,21 +34,21 @@ class Bodies:
         self._longest = longest
         self._stall = stall
         self._most = most
-        self._count = 0
         self._held = 0  # bytes of all that are waited for
-        self._deadlines: set[asyncio.Timeout] = set()
+        self._waiting: set[_Waiting] = set()
+        self._rounds: asyncio.TimerHandle | None = None
         self._over = False
 
     def start(self) -> None:
-        """Wait for bodies, after an earlier `stop`."""
+        """Wait for bodies, after an earlier `stop`, perhaps in another loop."""
         self._over = False
+        self._rounds = None
 
     def stop(self) -> None:
         """Wait no longer: a client that is still sending is told to come again."""
         self._over = True
-        now = asyncio.get_running_loop().time()
-        for deadline in self._deadlines:
-            deadline.reschedule(now)
+        for waiting in self._waiting:
+            waiting.give_up(_ending())
 
     async def read(self, asked: Asked, receive: Receive) -> bytes:
         """The whole body.
@@ -62,58 +60,95 @@ class Bodies:
         """
         if asked.declared > self._longest:
             raise self._too_long()
-        clock = asyncio.get_running_loop().time
-        begun = clock()
+        if self._over:
+            raise _ending()
+        if len(self._waiting) >= self._most:
+            raise Overloaded("too many requests wait for their bodies here")
+        waiting = _Waiting()
+        self._waiting.add(waiting)
+        try:
+            return await self._pieces(waiting, receive)
+        except asyncio.CancelledError:
+            if waiting.error is None or waiting.task.uncancel():
+                raise
+            raise waiting.error from None
+        finally:
+            self._waiting.discard(waiting)
+            self._held -= waiting.size
+
+    async def _pieces(self, waiting: _Waiting, receive: Receive) -> bytes:
         pieces: list[bytes] = []
-        with self._waited_for() as held:
-            more = True
-            while more:
-                async with self._until(min(clock(), begun + held[0] / MIN_RATE) + self._stall):
-                    message = await receive()
-                if message["type"] != "http.request":
-                    raise PeerLeft
-                pieces.append(message.get("body", b""))
-                self._hold(held, len(pieces[-1]))
-                more = message.get("more_body", False)
+        more = True
+        while more:
+            waiting.wait_until(self._stall)
+            self._look_later()
+            message = await receive()
+            if message["type"] != "http.request":
+                raise PeerLeft
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            pieces.append(piece)
+            self._hold(waiting, len(piece))
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    @contextmanager
-    def _waited_for(self) -> Iterator[list[int]]:
-        """Count one more; what it has brought until now."""
-        if self._count >= self._most:
-            raise Overloaded("too many requests wait for their bodies here")
-        held = [0]
-        self._count += 1
-        try:
-            yield held
-        finally:
-            self._count -= 1
-            self._held -= held[0]
-
-    def _hold(self, held: list[int], size: int) -> None:
-        held[0] += size
+    def _hold(self, waiting: _Waiting, size: int) -> None:
+        waiting.size += size
         self._held += size
-        if held[0] > self._longest:
+        if waiting.size > self._longest:
             raise self._too_long()
         if self._held > TOGETHER * self._longest:
             raise Overloaded("the requests that wait for their bodies take up too much memory here")
 
-    @asynccontextmanager
-    async def _until(self, moment: float) -> AsyncIterator[None]:
-        """Wait for the next piece until a moment of the loop's clock, or until the process ends."""
-        deadline = asyncio.timeout_at(moment)
-        try:
-            async with deadline:
-                self._deadlines.add(deadline)
-                if self._over:
-                    deadline.reschedule(0)
-                yield
-        except TimeoutError:
-            if self._over:
-                raise Overloaded("this process is about to end") from None
-            raise HTTPError(408, "the rest of the request's body did not come in time") from None
-        finally:
-            self._deadlines.discard(deadline)
+    def _look_later(self) -> None:
+        """One timer for all, as long as there are any: most bodies are there at once, and need none."""
+        if self._rounds is None:
+            loop = asyncio.get_running_loop()
+            self._rounds = loop.call_later(self._stall / 4, self._look)
+
+    def _look(self) -> None:
+        self._rounds = None
+        now = asyncio.get_running_loop().time()
+        for waiting in self._waiting:
+            if now > waiting.until:
+                waiting.give_up(HTTPError(408, "the rest of the request's body did not come in time"))
+        if self._waiting:
+            self._look_later()
 
     def _too_long(self) -> HTTPError:
         return HTTPError(413, f"one request may append {self._longest} bytes at most")
+
+
+class _Waiting:
+    """One body that is waited for.
+
+    Attributes:
+        task: which waits.
+        size: what has come of it.
+        until: when the next piece has to be there, by the loop's clock.
+        error: why it is waited for no longer.
+    """
+
+    __slots__ = ("_begun", "_clock", "error", "size", "task", "until")
+
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine runs in a task
+        self.task = task
+        self.size = 0
+        self.until = 0.0
+        self.error: HTTPError | None = None
+        self._clock = asyncio.get_running_loop().time
+        self._begun = self._clock()
+
+    def wait_until(self, stall: float) -> None:
+        """Wait for the next piece, however much has come, and for all at a rate that is worth it."""
+        self.until = min(self._clock(), self._begun + self.size / MIN_RATE) + stall
+
+    def give_up(self, error: HTTPError) -> None:
+        """Interrupt it, wherever it waits: that is always for a piece."""
+        if self.error is None:
+            self.error = error
+            self.task.cancel()
+
+
+def _ending() -> Overloaded:
+    return Overloaded("this process is about to end")
