@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from tests.wire.conftest import Probe, here, watched
 
-from millstream import Millstream, TGController, abort, expose, redirect, stream
+from millstream import Member, Millstream, Part, TGController, abort, expose, redirect, stream
 from millstream.errors import OutsideRequest
 from millstream.protocol.ports import Join
 from millstream.testing import BodyTruncated, TimedOut, WireClient
@@ -114,7 +114,33 @@ class Async(TGController):
         raise ValueError
 
 
+class Formats(TGController):
+    """Each format that has an end of its own."""
+
+    @expose("json")
+    @expose("xml")
+    @expose("xlsx")
+    @expose("parquet")
+    @expose("arrow")
+    @expose("sse")
+    def rows(self) -> Iterator[dict[str, int]]:
+        watched()
+        for number in range(3):
+            yield {"a": number}
+
+    @expose("zip")
+    def members(self) -> Iterator[Member]:
+        watched()
+        yield Member("a.txt", iter(["a"]))
+
+    @expose("multipart")
+    def parts(self) -> Iterator[Part]:
+        watched()
+        yield Part("a", "text/plain")
+
+
 class Root(TGController):
+    formats = Formats()
     sync = Sync()
     aio = Async()
 
@@ -151,6 +177,33 @@ def test_the_end_of_the_body_is_sent_after_the_commit(wire: WireClient, kind: st
         reply.next_chunk(timeout=0.05)
     probe.open("commit")
     assert reply.rest() == b"]"
+    assert settled(probe) == COMMITTED
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rows.json",
+        "rows.xml",
+        "rows.xlsx",
+        "rows.parquet",
+        "rows.arrow",
+        "rows.sse",
+        "members.zip",
+        "parts.multipart",
+    ],
+)
+def test_the_end_that_a_format_has_of_its_own_is_sent_after_the_commit(
+    wire: WireClient, probe: Probe, name: str, coding: str
+) -> None:
+    probe.note("hold the commit")
+    reply = wire.get(f"/formats/{name}", [*probe.headers, ("accept-encoding", coding)])
+    probe.wait("at commit")
+    with pytest.raises(TimedOut):
+        reply.rest(timeout=0.1)
+    probe.open("commit")
+    assert reply.rest()
     assert settled(probe) == COMMITTED
 
 

@@ -228,7 +228,7 @@ class Connection:
         """Send what another application made, keeping account of where the response stands."""
         if message["type"] == "http.response.start":
             self.head_sent = True
-        elif is_end(message):
+        elif not message.get("more_body", False) and is_end(message):
             self.body_ended = True
         try:
             await self._send(message)

@@ -7,7 +7,7 @@ commit. What an application did that answers with an error is undone, as an acti
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from typing import Any, Final
 
 from starlette.datastructures import MutableHeaders
@@ -58,12 +58,20 @@ class Mounted:
         """
         await app(scope, receive, self._send)
         if self._exchange.body_ended:
+            await self._scope.commit()  # what it did after the end, in a background task
             return
         if self._exchange.gone:
             raise ClientDisconnect
         raise ControllerError(f"the application mounted at {self._stream.route} returned before its end")
 
-    async def _send(self, message: Message) -> None:
+    def _send(self, message: Message) -> Awaitable[None]:
+        """ASGI's `send`; a piece of a body whose length is not declared passes at once: there are many."""
+        if message.get("more_body", False) and self._held is None and self._length is None:
+            self._stream.bytes += len(message.get("body", b""))
+            return self._exchange.forward(message)
+        return self._pass(message)
+
+    async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             if self._waits(message):
                 self._held = message
