@@ -191,7 +191,7 @@ def test_the_end_of_the_body_is_sent_after_the_commit(wire: WireClient, kind: st
         "rows.arrow",
         "rows.sse",
         "members.zip",
-        "parts.multipart",
+        "parts",
     ],
 )
 def test_the_end_that_a_format_has_of_its_own_is_sent_after_the_commit(
