@@ -316,6 +316,7 @@ async def test_a_stream_whose_participant_fails_is_not_settled(step: str) -> Non
     with pytest.raises(RuntimeError, match="a fails"):
         await scope.settled()
     assert scope.stream.state is State.SETTLING
+    await scope.close()
 
 
 async def test_a_stream_that_was_ended_early_is_not_settled() -> None:
@@ -325,6 +326,7 @@ async def test_a_stream_that_was_ended_early_is_not_settled() -> None:
     with pytest.raises(HTTPError):
         await scope.settled()
     assert log == []
+    await scope.close()
 
 
 async def test_an_abort_goes_through_although_the_request_is_cancelled() -> None:
