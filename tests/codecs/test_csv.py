@@ -258,3 +258,32 @@ def test_its_dialect_writes_cells_as_the_codec_does() -> None:
     assert dialect.cells is not None
     assert dialect.cells([None, True, "a;b", 1.5]) == ["", "true", '"a;b"', "1.5"]
     assert dialect.cells([object()]) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (float("nan"), "NaN"),
+        (Decimal("NaN"), "NaN"),
+        (Decimal("-sNaN12"), "NaN"),
+        (float("inf"), "Infinity"),
+        (Decimal("-Infinity"), "-Infinity"),
+        (Decimal("1e400"), "1E+400"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"nan": ""}, {"guard_formulas": True}, {"delimiter": "n"}])
+def test_what_is_no_number_has_one_spelling_by_row_and_in_batches(
+    value: Any, cell: str, options: dict[str, Any]
+) -> None:
+    expected = "" if "nan" in options and cell == "NaN" else cell
+    by_row, by_batch = (Csv(action="Root.rows", charset="utf-8", **options) for _ in range(2))
+    lines = by_row.item({"a": value, "b": 1}) + by_row.item({"a": 1.5, "b": 1})
+    assert lines == by_batch.rows((Column("a"), Column("b")))([(value, 1), (1.5, 1)])
+    rows = list(csv.reader(io.StringIO(lines.decode()), delimiter=options.get("delimiter", ",")))
+    assert rows[1] == [expected, "1"]
+
+
+def test_no_database_writes_the_lines_where_nan_is_spelled_otherwise() -> None:
+    columns = (Column("a"), Column("b"))
+    assert Csv(action="a", charset="utf-8").dialect(columns) is not None
+    assert Csv(action="a", charset="utf-8", nan="").dialect(columns) is None

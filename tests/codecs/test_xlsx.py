@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from decimal import Decimal
 from io import BytesIO
 from typing import Any
 
@@ -141,3 +142,11 @@ def test_a_header_that_cannot_be_written_is_refused() -> None:
 def test_a_name_no_sheet_may_have_is_refused_at_start_up(sheet: str) -> None:
     with pytest.raises(ConfigurationError, match="the option 'sheet'"):
         Xlsx.check_options({"sheet": sheet})
+
+
+def test_what_is_no_number_is_an_empty_cell_or_the_text_of_its_option() -> None:
+    for nan, expected in (("", None), ("NaN", "NaN")):
+        codec = Xlsx(action="Root.rows", charset="utf-8", nan=nan)
+        body = codec.head() + codec.item({"a": float("nan"), "b": Decimal("NaN"), "c": 1}) + codec.tail()
+        (_, row) = load_workbook(BytesIO(body)).active.iter_rows(values_only=True)
+        assert row == (expected, expected, 1)

@@ -175,3 +175,11 @@ def test_the_error_is_a_comment_that_a_reader_sees_before_the_body_breaks(proble
 def test_a_root_that_is_no_name_is_found_at_start_up(option: str, name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"option '{option}'"):
         Xml.check_options({option: name})
+
+
+@pytest.mark.parametrize(
+    ("nan", "written"), [("NaN", "<a>NaN</a>"), ("none", "<a>none</a>"), ("", '<a xsi:nil="true"/>')]
+)
+def test_what_is_no_number_is_written_as_its_option_says(nan: str, written: str) -> None:
+    codec = Xml(action="Root.rows", charset="utf-8", nan=nan)
+    assert written in codec.item({"a": float("nan"), "b": [1]}).decode()

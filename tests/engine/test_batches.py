@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from millstream.codecs.arrow import Arrow
+from millstream.codecs.arrowrows import ArrowRows
 from millstream.codecs.base import Codec
 from millstream.codecs.csv import Csv
 from millstream.codecs.json import Json
 from millstream.codecs.ndjson import Ndjson
 from millstream.codecs.sse import Sse
 from millstream.codecs.xml import Xml
-from millstream.engine.batches import Batches, batches_of
+from millstream.engine.batches import Batches, batches_of, taken_apart
+from millstream.engine.buffer import Outbox
+from millstream.engine.holding import holding_of
 from millstream.engine.source import source_of
-from millstream.errors import WrongItem
+from millstream.errors import ControllerError, WrongItem
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import Dialect, JsonLines, RecordBatches, Written
+from millstream.protocol.ports import ManyRows
 
 
 class Rows:
@@ -169,3 +173,44 @@ def test_rows_that_an_encoder_holds_back_are_weighed_when_it_lets_go_of_them() -
     source = Rows()
     bodies(source, Holding())
     assert source.taken == [(2, 0), (3, 5)]
+
+
+def test_an_item_that_has_rows_is_pulled_by_batches_where_those_are_there() -> None:
+    rows = Rows()
+    source, encode = taken_apart(ManyRows(rows), Ndjson(action="a", charset="utf-8"), None)
+    assert list(map(encode, source.iterator)) == [b'{"x":1}\n{"x":2}\n', b'{"x":3}\n']
+    source.close()
+    assert rows.closed == 1
+
+
+def test_an_item_that_has_rows_is_pulled_row_by_row_else() -> None:
+    source, encode = taken_apart(ManyRows([{"x": 1}]), Ndjson(action="a", charset="utf-8"), None)
+    assert list(map(encode, source.iterator)) == [b'{"x":1}\n']
+
+
+def test_asynchronous_rows_of_an_item_are_refused() -> None:
+    async def rows() -> AsyncIterator[int]:
+        yield 1
+
+    with pytest.raises(ControllerError, match="iterate over them, and yield each"):
+        taken_apart(ManyRows(rows()), Ndjson(action="a", charset="utf-8"), None)  # type: ignore[arg-type]  # that is the case
+
+
+def test_rows_of_an_item_are_held_back_as_other_items_are() -> None:
+    encoder = Arrow(action="a", charset="utf-8")
+    holding = holding_of(encoder.item, encoder, Outbox(1))
+    source, encode = taken_apart(ManyRows([{"x": 1}]), encoder, holding)
+    assert holding is not None
+    assert [encode(row) for row in source.iterator] == [b""]
+    assert holding.holds
+
+
+def test_record_batches_of_a_source_go_to_an_encoder_that_takes_them() -> None:
+    table = pa.table({"x": pa.array([1, 2], pa.int8())})
+    source = source_of(ArrowRows(table))
+    assert source is not None
+    encoder = Arrow(action="a", charset="utf-8")
+    batches = batches_of(source, encoder)
+    assert batches is not None
+    body = b"".join([*map(batches.encode, batches.source.iterator), encoder.tail()])
+    assert pa.ipc.open_stream(body).read_all().equals(table)

@@ -98,5 +98,5 @@ def test_a_format_that_cannot_carry_the_rows_is_told_at_start_up() -> None:
 
     (offer,) = offers("untyped")
     picky = replace(offer, codec=Picky)
-    with pytest.raises(ConfigurationError, match=r"rows of Flight: it .*too many columns"):
+    with pytest.raises(ConfigurationError, match=r"rows of Flight do not fit the codec .*too many columns"):
         with_rows([picky], Flight)

@@ -8,7 +8,6 @@ shape of their types and never imported: an application that does not have them 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from millstream.codecs import frames, querysets, records, scalars
@@ -53,7 +52,7 @@ class Adapters(dict[type, Adapter]):
             adapter = own
         if adapter is None:
             way_out = f"yield a dict of it, or say what it is: Millstream(adapters={{{kind.__name__}: ...}})"
-            adapter = replace(refused(f"it holds {described(kind)}", way_out), instead="")
+            adapter = refused(f"it holds {described(kind)}", way_out)
         if len(self) < MOST_TYPES:
             self[kind] = adapter
         return adapter
@@ -116,11 +115,13 @@ _ORDER: Final[tuple[Recognize, ...]] = (
     querysets.query_set,
     records.django_model,
     scalars.numpy_value,
+    scalars.arrow_interval,
     scalars.subclass,
     scalars.text_like,
     frames.iterated_wrongly,
     records.mapping,
     scalars.collection,
+    frames.unread,
 )
 
 DEFAULT: Final = Adapters()

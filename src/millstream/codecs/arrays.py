@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
-from millstream.codecs.values import VALUES, Cell, number_text
+from millstream.codecs.values import VALUES, Cell, is_nan, number_text
 
 UNFIT: Final = (
     pa.ArrowException,
@@ -151,8 +151,8 @@ def _texts(values: Sequence[Any]) -> Any:
 
 
 def _text(cell: Cell) -> str | None:
-    if isinstance(cell, float | Decimal):
-        return number_text(cell)
+    if isinstance(cell, float | Decimal):  # a float that is none, among texts, is pandas' for a missing text
+        return None if isinstance(cell, float) and is_nan(cell) else number_text(cell)
     return None if cell is None else str(cell)
 
 

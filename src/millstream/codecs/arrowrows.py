@@ -66,7 +66,8 @@ class ArrowRows:
         """Close the table, and what reads it."""
         if self._running is not None:
             self._running.close()
-        close = getattr(self._table, "close", None)
+        table, self._running, self._table = self._table, None, None  # some are closed by being forgotten
+        close = getattr(table, "close", None)
         if close is not None:
             close()
 
@@ -105,7 +106,7 @@ def _texts_of(array: Any) -> list[Any]:
     texts: list[Any] = array.cast(pa.string()).to_pylist()
     if any(text is not None and text.startswith("<") for text in texts):
         raise ValueError(f"it holds a moment that no calendar has, in a column of the type {array.type}")
-    return texts
+    return [None if text is None else text.replace(" ", "T", 1) for text in texts]
 
 
 @contextmanager

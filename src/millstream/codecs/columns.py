@@ -19,6 +19,7 @@ from uuid import UUID
 
 import msgspec
 
+from millstream.codecs.natures import ATOMS, Nature
 from millstream.codecs.values import NAN, Cell, Values, is_finite, is_nan, number_text
 from millstream.protocol.dialects import Transposed
 
@@ -56,9 +57,6 @@ class CsvCells:
             ValueError: as `Values`.
             RecursionError: as `Values`.
         """
-        direct = _DIRECT.get(type(value))
-        if direct is not None:
-            return direct(value)
         found = self._cell(value)
         return self._spelled(found if self._guard is None else self._guard(found))
 
@@ -101,15 +99,17 @@ class CsvCells:
         return lambda batch: write(transposed(batch)) if batch else ""
 
     def _cell(self, value: Any) -> Cell:
-        kind = type(value)
-        if kind in _MOMENTS or not issubclass(kind, datetime | time):
-            found = self._values.cell(value)
-            return _as_in_sql(str(found)) if kind in _MOMENTS and found is not None else found
-        return self._cell(self._values.settled(value))  # NaT is one by its class only
+        direct = _DIRECT.get(type(value))
+        if direct is not None:
+            return direct(value)
+        adapter = self._values.adapters[type(value)]
+        if adapter.nature is Nature.VALUE:  # it may stand for a moment
+            return self._cell(adapter.in_json(value))
+        return self._values.cell(value)
 
     def _column(self, column: Sequence[Any]) -> Sequence[Cell]:
         kinds = set(map(type, column))
-        if not any(issubclass(kind, datetime | time) for kind in kinds):
+        if kinds <= _NEVER_MOMENTS:
             return self._values.cells(column)
         if not kinds <= _MOMENTS:
             return [self._cell(value) for value in column]
@@ -182,6 +182,7 @@ _DIRECT: Final[dict[type, Callable[[Any], Cell]]] = {
 """What is text, and never begins a formula."""
 _MOMENTS: Final = frozenset({datetime, time, NoneType})
 """What is written as in SQL, and what may be missing."""
+_NEVER_MOMENTS: Final = ATOMS - {datetime, time}
 _ZEROS: Final = re.compile(r"0+(?![0-9])(?<=\.[0-9]{6})")
 _NUMBERS: Final = frozenset({int, float, Decimal})
 _TEXTS: Final = frozenset({str})

@@ -7,10 +7,11 @@ sent.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from importlib import import_module
 from typing import Any, Final
 
-from millstream.codecs.natures import Adapter, Nature, is_named, refused
+from millstream.codecs.natures import Adapter, Nature, described, is_named, refused
 
 
 def arrow_stream(kind: type) -> Adapter | None:
@@ -26,6 +27,8 @@ def arrow_values(kind: type) -> Adapter | None:
         return _SERIES
     if is_named(kind, "pyarrow", "Scalar"):
         return _SCALAR
+    if is_named(kind, "pandas", "Index", "ExtensionArray"):
+        return _SEQUENCE
     return _ARRAY if _is_one_of(kind, _ARRAYS) else None
 
 
@@ -33,7 +36,16 @@ def iterated_wrongly(kind: type) -> Adapter | None:
     """Objects that can be iterated, but into something else than their author means."""
     for package, names, what, instead in _REFUSED:
         if is_named(kind, package, *names):
-            return refused(f"it holds {what}", instead)
+            return refused(f"it holds {what}", instead, when_returned=True)
+    return None
+
+
+def unread(kind: type) -> Adapter | None:
+    """What is only iterated once, and while it is sent: it is no value inside of another object."""
+    if issubclass(kind, Coroutine):
+        return refused(f"it holds {described(kind)}", "await it")
+    if issubclass(kind, Iterator | AsyncIterator) or _is_one_of(kind, _QUERIES):
+        return refused(f"it holds {described(kind)}", "put list(...) of it there, or return it alone")
     return None
 
 
@@ -73,6 +85,7 @@ _READ_LATER: Final = Adapter(
     Nature.ROWS, lambda table: _arrow().ArrowRows(table), in_memory=False, instead=_ALONE
 )
 _SERIES: Final = Adapter(Nature.VALUE, _series)
+_SEQUENCE: Final = Adapter(Nature.VALUE, lambda values: values.tolist())
 _SCALAR: Final = Adapter(Nature.VALUE, lambda scalar: scalar.as_py())
 _ARRAY: Final = Adapter(Nature.VALUE, lambda array: _arrow().values_of(array))
 
@@ -81,6 +94,8 @@ _TABLES: Final = (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", 
 _LAZY: Final = (("polars", "LazyFrame"), ("pyarrow", "Dataset", "Scanner"))
 """Their tables that have another method than the one for all."""
 _ARRAYS: Final = (("polars", "Series"), ("pyarrow", "Array", "ChunkedArray"))
+
+_QUERIES: Final = (("sqlalchemy", "Query"), ("millstream", "RowSource"))
 
 _REFUSED: Final = (
     ("pandas", ("BaseGroupBy",), "a grouping of pandas", "aggregate it into a frame"),
@@ -104,5 +119,12 @@ _REFUSED: Final = (
         "return response.json(), or response.iter_bytes() with its content type",
     ),
     ("sqlalchemy", ("Session", "scoped_session", "AsyncSession"), "a session", "return a query of it"),
+    (
+        "sqlalchemy",
+        ("SelectBase", "TextClause"),
+        "a query",
+        "return it, or database.rows(query), with its Database among the participants of the application",
+    ),
+    ("django", ("BaseManager",), "a manager of Django", "return its .all()"),
 )
 """By package, names of classes, what it is, and what to do."""

@@ -56,7 +56,7 @@ class Adapter:
     is_own: bool = False
     """Whether an author says what it is."""
     instead: str = ""
-    """What to do; of ROWS that are not in memory, and of REFUSED objects that are known."""
+    """What to do; of ROWS that are not in memory, and of what is REFUSED when it is returned, too."""
 
     @property
     def in_json(self) -> Callable[[Any], Any]:
@@ -68,15 +68,21 @@ Recognize = Callable[[type], Adapter | None]
 """Tells what the objects of a type are; None when it does not know the type."""
 
 
-def refused(why: str, instead: str) -> Adapter:
-    """Make the adapter of objects that no format can write."""
+def refused(why: str, instead: str, *, when_returned: bool = False) -> Adapter:
+    """Make the adapter of objects that no format can write.
+
+    Args:
+        why: what they are.
+        instead: what to do.
+        when_returned: whether an action may not return one either, although it could be iterated.
+    """
 
     def read(value: Any) -> Any:
         if isinstance(value, type):
             raise TypeError(f"it holds the class {value.__qualname__}: an object of it is meant")
         raise TypeError(f"{why}: {instead}")
 
-    return Adapter(Nature.REFUSED, read, instead=instead)
+    return Adapter(Nature.REFUSED, read, instead=instead if when_returned else "")
 
 
 def described(kind: type) -> str:

@@ -108,6 +108,7 @@ class RecordBatchCodec(TableCodec):
             self.names = names
             ordered = [schema.field(name) for name in names]
             packer.settle(self._pyarrow.schema(ordered, schema.metadata))
+            self._opened()  # at once: what the format does not have is an honest status
         settled = packer.schema
 
         def encode(batch: Any) -> bytes:

@@ -30,6 +30,11 @@ def enum(kind: type) -> Adapter | None:
     return _ENUM if issubclass(kind, Enum) else None
 
 
+def arrow_interval(kind: type) -> Adapter | None:
+    """Intervals of Arrow, which are tuples: a duration of months has no type in Python."""
+    return Adapter(Nature.VALUE, _interval_text) if is_named(kind, "builtins", "MonthDayNano") else None
+
+
 def subclass(kind: type) -> Adapter | None:
     """Classes that derive from a plain type, pandas' and pendulum's moments among them."""
     read = next((read for base, read in _BASES.items() if issubclass(kind, base)), None)
@@ -136,6 +141,13 @@ def duration_text(nanoseconds: int) -> str:
     """A duration as ISO 8601 writes it."""
     whole, rest = divmod(abs(nanoseconds), 10**9)
     return f"{'-' if nanoseconds < 0 else ''}PT{whole}.{rest:09}".rstrip("0").rstrip(".") + "S"
+
+
+def _interval_text(interval: Any) -> str:
+    parts = ((interval.months, "M"), (interval.days, "D"))
+    date_part = "".join(f"{count}{unit}" for count, unit in parts if count)
+    time_part = duration_text(interval.nanoseconds).replace("P", "", 1) if interval.nanoseconds else ""
+    return f"P{date_part}{time_part}" if date_part or time_part else "PT0S"
 
 
 def _integer(value: Any) -> int:

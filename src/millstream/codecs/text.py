@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from millstream.codecs.base import Codec, text_encoder
+from millstream.protocol.columns import Column
 
 
 class Text(Codec):
@@ -23,6 +24,15 @@ class Text(Codec):
     def __init__(self, *, action: str, charset: str) -> None:
         super().__init__(action=action, charset=charset)
         self._encode = text_encoder(charset)
+
+    def declare(self, columns: tuple[Column, ...], /) -> None:
+        """Lines are no rows.
+
+        Raises:
+            WrongItem: always, where there are columns.
+        """
+        if columns:
+            raise self.refusal(columns, "it has columns")
 
     def item(self, item: Any, /) -> bytes:
         """One line, whatever is in it."""

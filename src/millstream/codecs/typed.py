@@ -241,7 +241,8 @@ def _column_of_model(attribute: Any) -> Column:
 
 
 def _kind_of_model(type_: Any) -> Any:
-    if hasattr(type_, "process_result_value"):  # a type of the author's own
+    own = getattr(type(type_), "process_result_value", None)
+    if own is not None and own.__module__.partition(".")[0] != "sqlalchemy":  # a conversion of the author's
         return Any
     try:
         return kind_of(type_.python_type).type

@@ -169,9 +169,11 @@ class Values:
         kind = type(value)
         inside: Collection[Any]
         if kind is dict:
-            inside = value.values()
+            inside = [*value, *value.values()] if self._always else value.values()
         elif kind is list:
             inside = value
+        elif kind in ATOMS:
+            return False
         else:
             look = self._looks.get(kind) or self._look(kind)
             if look is _misread:

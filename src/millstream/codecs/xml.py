@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final
 from millstream.codecs.base import Codec
 from millstream.codecs.objects import UNWRITABLE
 from millstream.codecs.rows import Readers, checked_fields
-from millstream.codecs.values import last_words
+from millstream.codecs.values import NAN, is_nan, last_words
 from millstream.errors import ConfigurationError
 from millstream.protocol.events import Reason
 
@@ -34,6 +34,7 @@ class Xml(Codec):
         fields: what the cells of plain tuples and lists are called.
         root: the name of the element around everything.
         row: the name of a record's element.
+        nan: what is written for a number that is none; `nan=""` makes it `xsi:nil`.
         replace_illegal: whether characters that XML cannot say become U+FFFD, instead of refusing the item.
 
     Raises:
@@ -54,6 +55,7 @@ class Xml(Codec):
         fields: Sequence[str] | None = None,
         root: str = "rows",
         row: str = "row",
+        nan: str = NAN,
         replace_illegal: bool = False,
     ) -> None:
         super().__init__(action=action, charset="utf-8")
@@ -63,6 +65,7 @@ class Xml(Codec):
         self._readers = self.readers = Readers(checked_fields(self.name, fields), in_json=True)
         self._root = root
         self._row = row
+        self._nan = nan
         self._replaces = replace_illegal
 
     def head(self) -> bytes:
@@ -74,7 +77,7 @@ class Xml(Codec):
         read = self._readers[type(item)]
         try:
             built = self.values.builtins(item if read is None else read(item))
-            element = _element(self._row, built)
+            element = _element(self._row, built if self._nan == NAN else _with_nan(built, self._nan or None))
             if illegal := _ILLEGAL.search(element):
                 element = self._mended(element, illegal[0])
             return (element + "\n").encode()
@@ -99,6 +102,15 @@ class Xml(Codec):
         raise ValueError(
             f"XML has no way to say U+{ord(illegal):04X}, the option replace_illegal would replace it"
         )
+
+
+def _with_nan(built: Any, nan: str | None) -> Any:
+    """The same with something else for each number that is none."""
+    if isinstance(built, dict):
+        return {name: _with_nan(each, nan) for name, each in built.items()}
+    if isinstance(built, list | tuple):
+        return [_with_nan(each, nan) for each in built]
+    return nan if isinstance(built, float | Decimal) and is_nan(built) else built
 
 
 def _element(name: str, value: Any) -> str:

@@ -22,7 +22,7 @@ from millstream.engine.buffer import Outbox
 from millstream.engine.holding import Holding
 from millstream.engine.pace import BREATH
 from millstream.engine.scope import Scope
-from millstream.engine.source import AsyncSource
+from millstream.engine.source import AsyncSource, SyncSource
 from millstream.engine.stepping import go_on
 from millstream.protocol.ports import Flush, ManyRows
 
@@ -84,8 +84,13 @@ class AsyncDrive:
                     return
                 try:
                     chunk = encode(item)
-                except ManyRows as many:
-                    await self._pull_rows(many)
+                except (
+                    ManyRows
+                ) as many:  # and no more in here: generators that run in a handler keep its error
+                    chunk, apart = None, self._take_apart(many)
+                if chunk is None:
+                    item = None  # it may hold what its rows are read from
+                    await self._pull_rows(*apart)
                     flush, turn, before = self._flush, clock(), -math.inf
                     continue
                 put(chunk)
@@ -103,16 +108,18 @@ class AsyncDrive:
         finally:
             await self._source.close()
 
-    async def _pull_rows(self, many: ManyRows) -> None:
+    async def _pull_rows(self, source: SyncSource, encode: Callable[[Any], bytes]) -> None:
         """Pull the rows of an item on the request's thread: they may have to be read from somewhere."""
         call, outbox = self._scope.call, self._outbox
-        source, encode = self._take_apart(many)
         try:
             while not self._scope.stream.interrupted:
+                inner = None
                 try:
                     chunk = await call(_encoded_next, source.iterator, encode)
-                except ManyRows as inner:
-                    await self._pull_rows(inner)
+                except ManyRows as many:
+                    inner = self._take_apart(many)
+                if inner is not None:
+                    await self._pull_rows(*inner)
                     continue
                 if chunk is None:
                     return

@@ -221,10 +221,13 @@ class SyncDrive:
                 break
             try:
                 chunk = encode(item)
-            except ManyRows as many:
-                source, encode_rows = self._take_apart(many)
-                with closing(source):
-                    most = self._pull(source.iterator, encode_rows, most)
+            except ManyRows as many:  # and no more in here: generators that run in a handler keep its error
+                chunk, apart = None, self._take_apart(many)
+            if chunk is None:
+                with closing(apart[0]):
+                    most = self._pull(apart[0].iterator, apart[1], most)
+                if stream.unwanted:
+                    break
                 continue
             put(chunk)
             outbox.produced += len(chunk)

@@ -157,7 +157,10 @@ def with_rows(offers: Sequence[Offer], row_type: type | None) -> tuple[Offer, ..
         try:
             offer.encoder("", as_annotated=True)
         except WrongItem as refused:
-            raise ConfigurationError(f"rows of {row_type.__qualname__}: it {refused.expected}") from refused
+            raise ConfigurationError(
+                f"rows of {row_type.__qualname__} do not fit the codec {offer.codec.name!r}, "
+                f"which takes {refused.expected}"
+            ) from refused
     return tuple(typed)
 
 
