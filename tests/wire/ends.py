@@ -9,6 +9,8 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -179,3 +181,11 @@ class Root(TGController):
 
 
 app = Millstream(Root(), Settings(compression=False), participants=[Rows()])
+
+
+async def pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    return await call_next(request)
+
+
+within = BaseHTTPMiddleware(app, pass_on)
+"""The same inside of a middleware that runs it in a task of its own."""

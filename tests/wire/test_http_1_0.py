@@ -26,9 +26,12 @@ CURL_PARTIAL_FILE = 18
 LONG = [5_000] * 100  # more than one write takes
 
 
-@pytest.fixture(scope="module", params=COMMANDS)
+SERVERS = {**COMMANDS, "uvicorn, h11, a middleware": ["uvicorn", "--http", "h11", "ends:within"]}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with started(COMMANDS[request.param], tmp_path_factory.mktemp("server")) as server:
+    with started(SERVERS[request.param], tmp_path_factory.mktemp("server")) as server:
         yield server
 
 

@@ -265,12 +265,12 @@ class Connection:
         a compressor between refuses that, a `pathsend`, after which it leaves the end to others. It is
         known by the `receive` it gives: others pass that on as it is.
         """
+        if self._cut is not None:  # before a server can close the connection
+            await self._cut(self._asked, self._send, why)
         if self.head_sent and getattr(self._receive, "__module__", "") == BaseHTTPMiddleware.__module__:
             with suppress(Truncated, TypeError):
                 await self._send({"type": "http.response.body", "body": _Unsendable(why), "more_body": True})
             await self._send({"type": "http.response.pathsend"})
-        if self._cut is not None:
-            await self._cut(self._asked, self._send, why)
 
 
 @cache
