@@ -17,6 +17,7 @@ import pytest
 
 from millstream import Event, Millstream, Settings, TGController, expose
 from millstream.testing import Server, serve
+from millstream.testing.redis import redis
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs selenium")
 waiting = pytest.importorskip("selenium.webdriver.support.ui")
@@ -130,3 +131,16 @@ def test_each_event_comes_once_and_the_browser_stops_at_the_end(browser: Any, re
     assert seen == list(range(MANY))
     assert relay.cuts > 1
     assert Root.runs == 1
+
+
+def test_a_page_that_is_opened_while_the_log_is_away_does_not_give_up(browser: Any) -> None:
+    with redis() as log:
+        app = Millstream(Root(), Settings(durable_url=log.url, drain_timeout=0.1))
+        with serve(app) as server:
+            log.kill()
+            browser.get(f"http://127.0.0.1:{server.port}/")
+            waiting.WebDriverWait(browser, PATIENCE).until(lambda page: page.execute_script("return opened"))
+            assert browser.title == "waiting"
+            log.start()
+            waiting.WebDriverWait(browser, PATIENCE).until(lambda page: page.title == "closed")
+            assert browser.execute_script("return seen") == list(range(MANY))
