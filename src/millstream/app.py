@@ -13,6 +13,7 @@ from millstream.codecs.values import VALUES, Values
 from millstream.config import Settings
 from millstream.dispatch.survey import actions, applications
 from millstream.dispatch.traversal import Tree
+from millstream.dispatch.uses import require_settled
 from millstream.engine.ledger import Ledger
 from millstream.engine.threads import Lanes
 from millstream.errors import ConfigurationError
@@ -42,8 +43,8 @@ class Millstream:
             rows or anything else that can be sent of one.
 
     Raises:
-        ConfigurationError: when a controller, an exposure or a setting cannot be used: at start-up, not at
-            the first request.
+        ConfigurationError: when a controller, an exposure or a setting cannot be used, or the session of a
+            database that is no participant is: at start-up, not at the first request.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Millstream:
         values = VALUES if not adapters else Values(Adapters(adapters))
         planner = Planner(catalogue, templates, self.settings, client_key, values)
         self.tree = Tree(root, planner.extensions_of)
+        require_settled(self.tree, participants)
         for action in actions(self.tree):
             planner.plan(action)
         self.ledger = Ledger(self.settings)

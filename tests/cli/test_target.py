@@ -258,7 +258,7 @@ def test_what_is_no_participant_is_refused(write: Write, names: str, sentence: s
     shop = write(SHOP + PARTICIPANTS + MODEL)
     text = f"[app:main]\nroot = {shop}:RootController\nparticipants = {names.format(shop)}\n"
     Path("app.ini").write_text(text, "utf-8")
-    assert refusal("app.ini") == sentence.format(shop)
+    assert refusal("app.ini").startswith(sentence.format(shop))
 
 
 def test_participants_of_an_application_that_makes_its_own_are_refused(write: Write) -> None:

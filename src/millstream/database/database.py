@@ -79,6 +79,10 @@ class Database:
         )
         self.async_session = AsyncRequestSession(self._desks, self._async_factory, self._make_async)
         """The request's session in asynchronous code."""
+        self.session.participant = self.async_session.participant = self
+
+    def __repr__(self) -> str:
+        return f"Database({self.url.render_as_string()})"
 
     @property
     def async_engine(self) -> AsyncEngine:

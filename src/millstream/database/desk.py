@@ -22,7 +22,7 @@ from millstream.database.pins import Pins
 from millstream.database.rows import Closable
 from millstream.database.units import AsyncUnit, JoinedUnit, ReadersUnit
 from millstream.errors import ControllerError, OutsideRequest
-from millstream.protocol.ports import Join, UnitOfWork
+from millstream.protocol.ports import Join, Settled, UnitOfWork
 from millstream.web.proxies import request_var, stream_var
 
 
@@ -92,7 +92,7 @@ def desk_here(desks: Desks, used: str) -> Desk | None:
     return desk
 
 
-class RequestSession(scoped_session[JoinedSession]):
+class RequestSession(scoped_session[JoinedSession], Settled):
     """The request's session in synchronous code; outside requests, the thread's own."""
 
     registry: _Registry
@@ -114,7 +114,7 @@ class RequestSession(scoped_session[JoinedSession]):
             unit.discard()
 
 
-class AsyncRequestSession(async_scoped_session[AsyncSession]):
+class AsyncRequestSession(async_scoped_session[AsyncSession], Settled):
     """The request's session in asynchronous code."""
 
     registry: _AsyncRegistry

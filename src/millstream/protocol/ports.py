@@ -87,6 +87,12 @@ class Participant(Protocol):
         ...
 
 
+class Settled:
+    """A base of what does nothing lasting without its participant: a session, of a database."""
+
+    participant: Participant
+
+
 @runtime_checkable
 class Adopts(Protocol):
     """A participant that knows results of its own kind; a query, of a database."""
