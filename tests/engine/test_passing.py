@@ -126,7 +126,7 @@ def test_without_a_length_the_end_of_a_body_says_how_long_it_is() -> None:
     assert declared_length(raw_head(), "Root.feed") is None
 
 
-@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("status", [204, 205, 304])
 def test_a_status_that_has_no_body_declares_so(status: int) -> None:
     found = declared_length(Head(status, MutableHeaders(), "GET"), "Root.feed")
     assert found is not None

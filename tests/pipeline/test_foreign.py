@@ -263,6 +263,18 @@ async def test_a_length_that_is_none_is_refused(length: str) -> None:
         await head_of(StreamingResponse(pieces(), headers={"Content-Length": length}))
 
 
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_a_status_without_a_body_declares_no_length(status: int) -> None:
+    response = Response(status_code=status, headers={"Content-Length": "5"})
+    assert b"content-length" not in dict(await head_of(response))
+
+
+@pytest.mark.parametrize("status", [100, 199, 600, 0])
+async def test_a_status_that_is_none_of_a_response_is_refused(status: int) -> None:
+    with pytest.raises(ControllerError, match=f"with the status {status}"):
+        await head_of(Response(status_code=status))
+
+
 @pytest.mark.parametrize(
     ("content_type", "is_events"), [("text/event-stream", True), ("text/plain", False), (None, False)]
 )

@@ -81,7 +81,7 @@ def test_a_length_the_author_told_gives_way_to_the_true_one() -> None:
     assert whole(said(content_length="99")).headers["content-length"] == "5"
 
 
-@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("status", [204, 205, 304])
 def test_a_status_without_a_body_tells_no_length(status: int) -> None:
     assert dict(whole(said(), status, None).headers) == {}
     author = said(status, content_length="5")

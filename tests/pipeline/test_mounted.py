@@ -108,7 +108,12 @@ async def test_a_body_of_another_length_is_a_failure_before_the_commit(length: s
 
 @pytest.mark.parametrize(
     ("method", "head"),
-    [("HEAD", start(content_length="5")), ("GET", start(204)), ("GET", start(content_length="0"))],
+    [
+        ("HEAD", start(content_length="5")),
+        ("GET", start(204)),
+        ("GET", start(304, content_length="5")),
+        ("GET", start(content_length="0")),
+    ],
 )
 async def test_a_head_that_is_the_whole_response_is_sent_after_the_commit(method: str, head: Message) -> None:
     answer = Answer(head, piece(b""), END, method=method)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from millstream.engine.source import aclose
 from millstream.errors import ControllerError
+from millstream.pipeline.heads import framed
 from millstream.protocol.ports import Exchange, Head
 from millstream.web.fields import require_sendable, without_servers
 
@@ -64,14 +65,18 @@ class ForeignBody:
             method: of the request.
 
         Raises:
+            ControllerError: when its status is none of a response.
             ValueError: when it cannot be sent.
         """
         assert self._start is not None  # noqa: S101  it has begun
+        status = self._start["status"]
+        if status not in _STATUSES:
+            raise ControllerError(f"{self._action} returned a response with the status {status!r}")
         raw = without_servers(self._start.get("headers", ()))
         there = {name.lower() for name, _ in raw} - {b"set-cookie"}
         raw.extend((name, value) for name, value in own if name.lower() not in there)
         require_sendable(raw)
-        return Head(self._start["status"], MutableHeaders(raw=raw), method)
+        return framed(Head(status, MutableHeaders(raw=raw), method))
 
     @property
     def is_events(self) -> bool:
@@ -182,3 +187,6 @@ class ForeignBody:
     def _tell(self, _: object = None) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
+
+
+_STATUSES: Final = range(200, 600)

@@ -39,7 +39,7 @@ def stream_head(response: Response, described: Described, method: str) -> Head:
     else:
         headers = MutableHeaders(raw=list(_where_silent(status, described)))
     response.sent()
-    return _framed(Head(status, headers, method))
+    return framed(Head(status, headers, method))
 
 
 def whole_head(
@@ -59,12 +59,12 @@ def file_head(response: Response, described: Described, facts: Mapping[str, str]
     head = _head(response, response.status, described, method)
     for name, value in facts.items():
         head.headers.setdefault(name, value)
-    return _framed(head)
+    return framed(head)
 
 
 def problem_head(error: HTTPError, content_type: str, length: int, method: str) -> Head:
     """The head of a problem document; nothing the author said of a success is said of it."""
-    head = _framed(Head(error.status, MutableHeaders(headers=error.headers), method))
+    head = framed(Head(error.status, MutableHeaders(headers=error.headers), method))
     if head.describes_body:
         head.headers["content-type"] = content_type
         head.headers["content-length"] = str(length)
@@ -76,11 +76,11 @@ def problem_head(error: HTTPError, content_type: str, length: int, method: str) 
 def _head(response: Response, status: int, described: Described, method: str) -> Head:
     headers = _completed(response.raw_headers, status, described)
     response.sent()
-    return _framed(Head(status, headers, method))
+    return framed(Head(status, headers, method))
 
 
-def _framed(head: Head) -> Head:
-    """A head whose status has no body declares no length (RFC 9110 §8.6): some servers would wait for one."""
+def framed(head: Head) -> Head:
+    """A head whose status has no body declares no length (RFC 9110 §8.6): some servers would wait for it."""
     if not head.describes_body and "content-length" in head.headers:
         del head.headers["content-length"]
     return head

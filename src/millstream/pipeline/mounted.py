@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive
 from millstream.engine.passing import DeclaredLength, declared_length
 from millstream.engine.scope import Scope
 from millstream.errors import ControllerError
+from millstream.pipeline.heads import framed
 from millstream.protocol.lifecycle import Event, State
 from millstream.protocol.ports import Exchange, Head, is_end
 
@@ -73,8 +74,9 @@ class Mounted:
 
     async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if self._waits(message):
-                self._held = message
+            head = self._head(message)
+            if self._waits(head):
+                self._held = {**message, "headers": head.headers.raw}
                 return
         elif is_end(message):
             message = await self._settled(message)
@@ -87,12 +89,14 @@ class Mounted:
             await self._forward(held)
         await self._forward(message)
 
-    def _waits(self, message: Message) -> bool:
-        """Whether a head declares how much follows, which may be nothing."""
+    def _head(self, message: Message) -> Head:
         self._status = message["status"]
         headers = MutableHeaders(raw=list(message.get("headers", ())))
-        head = Head(self._status, headers, self._exchange.scope["method"])
-        if head.has_body and headers.get("content-length", "0").isdecimal():
+        return framed(Head(self._status, headers, self._exchange.scope["method"]))
+
+    def _waits(self, head: Head) -> bool:
+        """Whether a head declares how much follows, which may be nothing."""
+        if head.has_body and head.headers.get("content-length", "0").isdecimal():
             self._length = declared_length(head, self._stream.route)
         self._is_all = not head.has_body or (self._length is not None and self._length.is_nothing)
         return self._is_all or self._length is not None

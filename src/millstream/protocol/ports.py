@@ -562,4 +562,5 @@ def is_end(message: Mapping[str, Any]) -> bool:
 
 
 _BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
-_BODILESS: Final = frozenset({204, 304})
+_BODILESS: Final = frozenset({204, 205, 304})
+"""RFC 9110 §15.3.5, §15.3.6, §15.4.5; browsers ignore the body that a 205 could have by its framing."""

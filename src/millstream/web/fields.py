@@ -77,7 +77,7 @@ def _require(name: str, value: str) -> None:
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 §5.6.2
 _UNSENDABLE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]").search
-_DIGITS: Final = re.compile(r"[0-9]+").fullmatch
+_DIGITS: Final = re.compile(r"[0-9]{1,18}").fullmatch  # clients take a longer number for no length at all
 _SERVERS: Final = frozenset(
     {"keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
