@@ -10,6 +10,7 @@ import msgspec
 
 from millstream.codecs.base import Codec
 from millstream.codecs.rows import Readers, checked_fields, row_maker
+from millstream.codecs.values import Values
 from millstream.protocol.columns import Column
 from millstream.protocol.dialects import Transposed
 
@@ -32,6 +33,12 @@ class ObjectCodec(Codec):
     def __init__(self, *, action: str, charset: str, fields: Sequence[str] | None = None) -> None:  # noqa: ARG002  see below
         super().__init__(action=action, charset="utf-8")  # whatever is asked for (RFC 8259 §8.1)
         self._readers = self.readers = Readers(checked_fields(self.name, fields), in_json=True)
+        self.adapt(self.values)
+
+    def adapt(self, values: Values) -> None:
+        """Take in what objects are."""
+        super().adapt(values)
+        self._json = values.json
 
     def encode(self, item: Any, /) -> bytes:
         """Encode one item as JSON.
@@ -42,7 +49,7 @@ class ObjectCodec(Codec):
         """
         read = self._readers[type(item)]
         try:
-            return self.values.json(item if read is None else read(item))
+            return self._json(item if read is None else read(item))
         except UNWRITABLE as error:
             raise self.refusal(item, error) from error
 

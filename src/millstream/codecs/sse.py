@@ -210,7 +210,7 @@ class Sse(ObjectCodec):
             if isinstance(data, str):
                 payload = data.encode()
             else:  # what an event holds stays one event
-                payload = self.encode(data) if data is item else self.values.json(data)
+                payload = self.encode(data) if data is item else self._json(data)
         except UNWRITABLE as error:
             raise self.refusal(item, error) from error
         if _LF in payload or _CR in payload:
