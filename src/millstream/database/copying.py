@@ -104,7 +104,10 @@ class Copying:
         timeout, *before = self._driver.execute(_SET).fetchone() or ("0",)
         self._timeout = float(timeout) or math.inf
         yield
-        if self._pgconn.transaction_status == TransactionStatus.INTRANS:  # or all is rolled back
+        is_own = self._connection.get_execution_options().get("postgresql_readonly")
+        if (
+            not is_own and self._pgconn.transaction_status == TransactionStatus.INTRANS
+        ):  # or all is rolled back
             self._driver.execute(_RESET, before[:3])
 
     def _received(self, size: int) -> Generator[Block, None, None]:
