@@ -461,11 +461,11 @@ class Late:
 
 
 async def ended(
-    root: object, method: str, path: str, fields: Mapping[str, str], body: Late | None = None
+    tree: Tree, method: str, path: str, fields: Mapping[str, str], body: Late | None = None
 ) -> object:
     """Where a request ends: the call of an action, or an error."""
     try:
-        match = await Tree(root, test_rest.extensions_of).find(path, method, fields, test_rest.call, body)
+        match = await tree.find(path, method, fields, test_rest.call, body)
     except HTTPError as error:
         return error.status, error.headers.get("Allow"), error.errors
     assert isinstance(match, Match)
@@ -492,9 +492,13 @@ async def test_fields_of_a_body_lead_where_those_of_a_query_lead(
     fields = dict(parse_qsl(query, keep_blank_values=True))
     if "_method" in fields and not (is_form and method == "POST"):
         return  # such a field of a body means nothing
-    body = Late(fields, is_form=is_form)
-    assert await ended(root(), method, path, {}, body) == await ended(root(), method, path, fields)
+    body, asked = Late(fields, is_form=is_form), Tree(root(), test_rest.extensions_of)
+    early = await ended(Tree(root(), test_rest.extensions_of), method, path, fields)
+    assert await ended(asked, method, path, {}, body) == early
     assert body.asked <= 1
+    known = asked.known(path, method, {}, body)
+    if known is not None and known.needs <= fields.keys():
+        assert (known.action.label, known.args, known.extension) == early
 
 
 class Secured(TGController):
@@ -519,6 +523,20 @@ async def test_the_authors_hooks_are_asked_once_whatever_the_body_brings(field: 
     assert isinstance(match, Match)
     assert (match.action.name, match.params, body.asked) == (action, {field: "1"}, 1)
     assert Secured.asked == before + 1
+
+
+async def test_a_way_that_only_fields_decide_is_remembered_with_those_it_needs() -> None:
+    choosing = tree(Choosing())
+    body = Late({"a": "1", "q": "1"}, is_form=False)
+    await choosing.find("/named", "POST", {"q": "1"}, call, body)
+    known = choosing.known("/named", "POST", {"q": "2"}, body)
+    assert known is not None
+    assert (known.action.name, set(known.needs), dict(known.params)) == ("named", {"a"}, {"q": "2"})
+
+
+class Choosing(TGController):
+    @expose()
+    def named(self, a: str, q: str) -> None: ...
 
 
 class Unasked(TGController):

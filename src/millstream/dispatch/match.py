@@ -27,6 +27,7 @@ class Match:
     routing_args: Mapping[str, str | tuple[str, ...]]  # segments between names: `/movies/{id}/actors`
     rest_place: Place | None  # where a REST controller chose by method; None under object dispatch
     passed_rest: bool = False  # whether a REST controller was on the way, which understands `_method`
+    needs: frozenset[str] = frozenset()  # fields that the unread body must have, or else it is no match
 
     def with_params(self, params: Mapping[str, Any]) -> Match:
         """The same for other fields."""
@@ -43,6 +44,7 @@ class Match:
             self.routing_args,
             self.rest_place,
             self.passed_rest,
+            self.needs,
         )
 
     @property

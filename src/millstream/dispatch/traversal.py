@@ -57,7 +57,7 @@ class Tree:
     def known(
         self, path: str, method: str, params: Mapping[str, Any], body: Body | None = None
     ) -> Match | None:
-        """What `find` found when the same was asked before, if it asked nobody then."""
+        """What `find` found when the same was asked before, if it asked nobody then but the body."""
         known = self._known.get((path, method, None if body is None else body.is_form, *params))
         return known.with_params(params) if known is not None and params else known
 
@@ -87,8 +87,8 @@ class Tree:
             step = await walk.take(place)
             if isinstance(step, Found):
                 match = walk.arrive(step)
-                if walk.asked_nobody:
-                    self._remember((path, method, None if body is None else body.is_form, *params), match)
+                if (same := match if walk.asked_nobody else walk.tentative) is not None:
+                    self._remember((path, method, None if body is None else body.is_form, *params), same)
                 return match
             place = walk.down(step)
         await walk.secure(place.node)

@@ -21,6 +21,7 @@ another method of a REST controller. Before that, whatever refuses the request w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 from millstream.dispatch import objects, rest
@@ -90,6 +91,7 @@ class Walk:
         "passed_rest",
         "path",
         "segments",
+        "tentative",
         "unfit",
         "verb",
     )
@@ -123,6 +125,7 @@ class Walk:
         self.leaf: Place | None = None  # the last place where a REST controller chose by method
         self.unfit: Unfit | None = None  # the first action that was named but lacks arguments
         self.lookups = 0
+        self.tentative: Match | None = None  # what the body was read for, if the tree alone has led there
         # Whether the tree alone has decided, and neither the author's code nor the value of a field.
         self.asked_nobody = "_method" not in params
 
@@ -244,7 +247,7 @@ class Walk:
         del self.nodes[depth:]
         self.by_method = False
         found = self._default(place)
-        if found is not None and self._needs(found):
+        if found is not None and self._lacks(found):
             await self._read_fields(found)
             found = self._default(place)
         return found or await self._look_up(place)
@@ -257,14 +260,14 @@ class Walk:
             return None
         if self.by_method and self.method == "POST" and self.body.is_form:
             return made if isinstance(made, Found) else rest.overridden(place)
-        return made if isinstance(made, Found) and self._needs(made) else None
+        return made if isinstance(made, Found) and self._lacks(made) else None
 
-    def _needs(self, found: Found) -> bool:
-        """Whether it needs fields that were not read."""
+    def _lacks(self, found: Found) -> tuple[str, ...]:
+        """The fields that it needs and that were not read."""
         params = self.params
-        return isinstance(params, Unread) and bool(
-            found.action.signature.missing(len(found.args), params.query)
-        )
+        if not isinstance(params, Unread):
+            return ()
+        return found.action.signature.missing(len(found.args), params.query)
 
     async def _read_fields(self, found: Found) -> None:
         """Read the body for an action.
@@ -273,8 +276,13 @@ class Walk:
             HTTPError: when the request will be refused whatever its fields are, or because of its body.
         """
         assert self.body is not None  # noqa: S101  or else nothing depends on it
-        names_method = self.by_method and self.body.is_form and self.method == "POST"
-        self.params = await self.body.fields(self._match(found) if names_method else self.arrive(found))
+        if self.by_method and self.body.is_form and self.method == "POST":
+            match = self._match(found)
+        else:
+            match = self.arrive(found)
+            if self.asked_nobody:
+                self.tentative = replace(match, needs=frozenset(self._lacks(found)))
+        self.params = await self.body.fields(match)
         self.body = self.verb = None
         self.asked_nobody = False
 

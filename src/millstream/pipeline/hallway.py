@@ -141,9 +141,11 @@ class Visit:
         request, tree = self._request, self._house.tree
         path, method, params = request.path_info, request.method, request.query_fields()
         body = self if request.brings_fields else None
-        return tree.known(path, method, params, body) or await tree.find(
-            path, method, params, self._scope.call, body
-        )
+        match = tree.known(path, method, params, body)
+        if match is not None and match.needs:
+            params, body = await self.fields(match), None
+            match = match.with_params(params) if match.needs <= params.keys() else None
+        return match or await tree.find(path, method, params, self._scope.call, body)
 
     # As a `Body`, whose fields dispatch may ask for
 
@@ -152,7 +154,7 @@ class Visit:
         """See `Body`."""
         return self._request.content_type in FORMS
 
-    async def fields(self, match: Match, /) -> Mapping[str, Any]:
+    async def fields(self, match: Match, /) -> dict[str, Any]:
         """See `Body`: what refuses the request anyway does so before the body is read."""
         plan = self._waiting.plan = self._house.planner.plan(match.action)
         chosen(match, plan, self._request)

@@ -81,6 +81,7 @@ class Request(StarletteRequest):
     """What body is taken: the application's, until the action is known; see `limit_body`."""
     waiting: Waiting = _Alone()
     """How this request waits for its body; the pipeline sets it."""
+    _media_type: str | None = None
     _kept: Kept | None = None
     _fields: Sequence[tuple[str, Any]] = ()  # of the body that is kept
     _params: Params | None = None
@@ -129,7 +130,9 @@ class Request(StarletteRequest):
     @property
     def content_type(self) -> str:
         """The body's media type without parameters, in lower case."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self._media_type is None:
+            self._media_type = (self.field(b"content-type") or "").partition(";")[0].strip().lower()
+        return self._media_type
 
     @property
     def charset(self) -> str:
@@ -232,7 +235,7 @@ class Request(StarletteRequest):
     async def _parse(self) -> None:
         """Receive a form or JSON, and keep both its bytes and its fields."""
         settings, media_type = self.settings, self.content_type
-        if self.headers.get("content-encoding", "identity").lower() not in _PLAIN:
+        if (self.field(b"content-encoding") or "").lower() not in _PLAIN:
             raise HTTPError(
                 415, "a compressed form or JSON is not taken", headers={"Accept-Encoding": "identity"}
             )
@@ -307,7 +310,7 @@ def refuse_declared(request: Request, limit: int | None) -> None:
     Raises:
         HTTPError: 413 when that is too long.
     """
-    declared = request.headers.get("content-length", "")
+    declared = request.field(b"content-length") or ""
     if limit is not None and _LENGTH.fullmatch(declared) and int(declared) > limit:
         raise too_long(limit)
 
