@@ -92,6 +92,15 @@ def test_starlettes_exceptions_are_understood() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", [HTTPError, HTTPException])
+@pytest.mark.parametrize("status", [101, 199, 200, 204, 600, 999])
+def test_a_status_that_no_error_has_is_a_defect_that_is_logged(
+    kind: type[HTTPError | HTTPException], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert problem_of(kind(status, ""), debug=False).error.status == 500
+    assert f"it has the status {status}, which must be one from 300 to 599" in caplog.text
+
+
 def test_a_detail_of_another_type_is_told_as_text() -> None:
     exception = HTTPException(400)
     exception.detail = {"a": 1}  # type: ignore[assignment]  # FastAPI's own take any

@@ -3,9 +3,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.responses import Response, StreamingResponse
 from tests.wire.conftest import Probe, here, watched
 
-from millstream import Member, Millstream, Part, TGController, abort, expose, redirect, stream
+from millstream import (
+    Member,
+    Millstream,
+    Part,
+    TGController,
+    abort,
+    expose,
+    redirect,
+    request,
+    response,
+    stream,
+)
 from millstream.errors import OutsideRequest
 from millstream.protocol.ports import Join
 from millstream.testing import BodyTruncated, TimedOut, WireClient
@@ -49,6 +62,28 @@ class Unit:
         self._seen.note("close")
 
 
+def lead() -> None:
+    watched()
+    response.set_cookie("seen", "yes")
+    if "starlette" in request.query_params:
+        raise HTTPException(303, headers={"Location": "/there"})
+    redirect("/there", status=303)
+
+
+def leading() -> Iterator[bytes]:
+    lead()
+    yield b""
+
+
+class Guarded(TGController):
+    def _check_security(self) -> None:
+        lead()
+
+    @expose()
+    def page(self) -> str:
+        return ""
+
+
 class Sync(TGController):
     @expose("json")
     def two(self) -> Iterator[int]:
@@ -80,8 +115,32 @@ class Sync(TGController):
         stream.commit()
         raise ValueError
 
+    @expose("json")
+    @expose("csv")
+    @expose("xlsx")
+    @expose("sse")
+    def elsewhere(self) -> Iterator[dict[str, int]]:
+        lead()
+        yield {"a": 1}
+
+    @expose()
+    def streamed(self) -> Response:
+        return StreamingResponse(leading())
+
 
 class Async(TGController):
+    @expose("json")
+    @expose("csv")
+    @expose("xlsx")
+    @expose("sse")
+    async def elsewhere(self) -> AsyncIterator[dict[str, int]]:
+        lead()
+        yield {"a": 1}
+
+    @expose()
+    async def streamed(self) -> Response:
+        return StreamingResponse(leading())
+
     @expose("json")
     async def two(self) -> AsyncIterator[int]:
         watched()
@@ -141,6 +200,7 @@ class Formats(TGController):
 
 class Root(TGController):
     formats = Formats()
+    guarded = Guarded()
     sync = Sync()
     aio = Async()
 
@@ -151,6 +211,14 @@ class Root(TGController):
     @expose()
     def led_on(self) -> None:
         redirect("/elsewhere")
+
+    @expose()
+    def called(self) -> None:
+        lead()
+
+    @expose()
+    def _lookup(self, *_: str) -> None:
+        lead()
 
 
 app = Millstream(Root(), participants=[Noted()])
@@ -256,3 +324,31 @@ def test_an_abort_is_rolled_back_and_a_redirect_is_committed(wire: WireClient, p
     assert wire.get("/led_on", probe.headers).status == 302
     probe.wait("close", times=2)
     assert probe.names == ["abort", "close", "prepare", "commit", "close"]
+
+
+@pytest.mark.parametrize("raised", ["", "?starlette"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/called",
+        "/guarded/page",
+        "/looked/up",
+        *(f"/{kind}/elsewhere.{name}" for kind in ("sync", "aio") for name in ("json", "csv", "xlsx", "sse")),
+        "/sync/streamed",
+        "/aio/streamed",
+    ],
+)
+def test_a_redirect_is_committed_and_sets_its_cookies_wherever_it_is_raised(
+    wire: WireClient, path: str, raised: str, probe: Probe
+) -> None:
+    reply = wire.get(path + raised, probe.headers)
+    assert (reply.status, reply.headers["location"], reply.rest()) == (303, "/there", b"")
+    assert "seen=yes" in reply.headers["set-cookie"]
+    assert settled(probe) == COMMITTED
+
+
+def test_a_redirect_by_head_commits_nothing(wire: WireClient, probe: Probe) -> None:
+    for path in ("/called", "/guarded/page"):
+        assert wire.get(path, probe.headers, method="HEAD").status == 303
+    probe.wait("close", times=2)
+    assert "commit" not in probe.names

@@ -33,7 +33,7 @@ from millstream.pipeline.house import House
 from millstream.pipeline.mounted import Mounted
 from millstream.pipeline.outcomes import at_once, outcome_of
 from millstream.pipeline.pages import Flow, flow_of
-from millstream.pipeline.raised import no_failure, unless_ours
+from millstream.pipeline.raised import RAISED, no_failure, redirect_of, unless_ours
 from millstream.pipeline.reading import Reading, chosen_by
 from millstream.pipeline.recording import Recording
 from millstream.pipeline.resuming import is_plain, run_path
@@ -109,9 +109,12 @@ class Visit:
                 try:
                     stage = await stage
                 except Exception as raised:
-                    if not self._may_repeat(raised):
+                    if self._may_repeat(raised):
+                        stage = await self._start_over()
+                    elif (elsewhere := redirect_of(raised)) is not None and not self._stream.interrupted:
+                        stage = self._lead(elsewhere)
+                    else:
                         raise
-                    stage = await self._start_over()
             if self._sending is not None:
                 self._sending.require_seen()
         except BaseException as raised:  # noqa: BLE001  a cancellation has to be rolled back like any failure
@@ -248,7 +251,7 @@ class Visit:
         try:
             for before in match.before:
                 await call(before, *args, **kwargs)
-        except HTTPError as raised:
+        except RAISED as raised:
             return no_failure(raised)
         if decided.has_all(self._request):
             self._response.headers.setdefault("Cache-Control", "no-store")
@@ -263,7 +266,7 @@ class Visit:
             )
             if inspect.iscoroutine(result):
                 result = await result
-        except HTTPError as raised:
+        except RAISED as raised:
             result = no_failure(raised)
         try:
             for after in match.after:
@@ -280,6 +283,20 @@ class Visit:
             await self._scope.call(
                 unused.aclose if isinstance(unused, Flow) and unused.is_async else unused.close
             )
+
+    async def _lead(self, elsewhere: HTTPError) -> None:
+        """Send a redirect that was raised by a generator, or on the way to an action.
+
+        Raises:
+            HeadAlreadySent: when the first item was produced: its response cannot become another one.
+        """
+        self._response.require_unsent("the status, by a redirect,")
+        for name, value in elsewhere.headers.items():
+            self._response.headers[name] = value
+        method, status = self._request.method, elsewhere.status
+        self._scope.read_only |= method == "HEAD"
+        head = whole_head(self._response, Described(None), 0, method, status=status)
+        await deliver_whole(head, b"", (), self._scope, self._exchange)
 
     def _wake(self, task: asyncio.Task[Any]) -> None:
         """The process ends, and the stream has not begun to flow: wake whatever waits for its beginning."""

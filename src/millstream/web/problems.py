@@ -70,18 +70,28 @@ def problem_of(raised: BaseException, *, debug: bool) -> Problem:
         raised: an `HTTPError`, Starlette's `HTTPException`, or anything that went wrong.
         debug: whether the traceback of what went wrong is told, too.
     """
-    if isinstance(raised, HTTPException):
-        # FastAPI's own, a subclass, takes any detail.
-        told = HTTPError(raised.status_code, str(raised.detail), headers=raised.headers)
-    else:
-        told = raised if isinstance(raised, HTTPError) else HTTPError(500)
+    told = error_of(raised) if isinstance(raised, HTTPError | HTTPException) else HTTPError(500)
+    return Problem(told, raised if debug and told.status == _DEFECT and told is not raised else None)
+
+
+def error_of(raised: HTTPError | HTTPException) -> HTTPError:
+    """The error that was raised; one that cannot be sent is a defect, as it is where `abort` is called.
+
+    Args:
+        raised: ours, Starlette's, or FastAPI's, a subclass that takes any detail.
+    """
+    error = raised
+    if isinstance(error, HTTPException):
+        error = HTTPError(error.status_code, str(error.detail), headers=error.headers)
     try:
-        for name, value in told.headers.items():
+        if error.status not in _STATUSES:
+            raise ValueError(f"it has the status {error.status!r}, which must be one from 300 to 599")  # noqa: TRY301
+        for name, value in error.headers.items():
             checked_field(name, value)
     except (TypeError, ValueError) as unsendable:
-        _LOG.error("an error was raised with a header that cannot be sent: %s", unsendable)
-        told = HTTPError(500)
-    return Problem(told, raised if debug and told.status == _DEFECT and told is not raised else None)
+        _LOG.error("an error was raised that cannot be sent: %s", unsendable)
+        return HTTPError(500)
+    return error
 
 
 def _as_exception(cause: BaseException) -> Exception:
@@ -97,6 +107,7 @@ async def _nowhere(*_: Any) -> None:
 
 
 _LOG: Final = logging.getLogger("millstream")
+_STATUSES: Final = range(300, 600)  # what says that there is no success here
 _DEFECT: Final = 500
 _OFFERS: Final = ("application/problem+json", "application/json", "text/html")
 _HTML: Final = _OFFERS.index("text/html")
