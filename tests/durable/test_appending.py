@@ -66,17 +66,17 @@ def test_a_closed_stream_knows_who_closed_it_and_nobody_else(
     known: Producer | None, request_: Append, answer: str | type[LogRefused]
 ) -> None:
     if isinstance(answer, str):
-        change = append(CLOSED, known, request_, 0.0)
+        change = append(CLOSED, known, request_, 0.0, 7)
         assert (change.answer.duplicate, change.empty) == (True, True)
     else:
         with pytest.raises(answer):
-            append(CLOSED, known, request_, 0.0)
+            append(CLOSED, known, request_, 0.0, 7)
 
 
 def test_an_accepted_append_changes_everything_at_once() -> None:
     claim = Producer("p", 0, 0)
     request = Append(records=[b"ab", b"c"], producer=claim, seq="7", close=True)
-    change = append(OPEN.but(ttl=60, tenure=Tenure("p", 0, 1.0)), None, request, 1000.0)
+    change = append(OPEN.but(ttl=60, tenure=Tenure("p", 0, 1.0)), None, request, 1000.0, 7)
     [after] = change.states
     assert (after.tail, after.closed, after.closer, after.seq) == (13, True, claim, "7")
     assert (after.expires, after.tenure) == (1060.0, None)
@@ -85,7 +85,7 @@ def test_an_accepted_append_changes_everything_at_once() -> None:
 
 
 def test_a_failed_producer_leaves_a_failed_stream() -> None:
-    change = append(OPEN, None, Append(records=[b"{}"], close=True, failed=True), 0.0)
+    change = append(OPEN, None, Append(records=[b"{}"], close=True, failed=True), 0.0, 7)
     assert (change.states[0].failed, change.states[0].closed) == (True, True)
 
 
@@ -93,16 +93,17 @@ def test_the_content_type_is_asked_before_the_producer_and_the_sequence_after_it
     known = Producer("p", 0, 4)
     wrong = Append(records=[b"x"], content_type="text/html", producer=Producer("p", 0, 9))
     with pytest.raises(ContentTypeDiffers):
-        append(OPEN, known, wrong, 0.0)
+        append(OPEN, known, wrong, 0.0, 7)
     again = Append(records=[b"x"], producer=Producer("p", 0, 4), seq="0")
-    assert append(OPEN.but(seq="5"), known, again, 0.0).answer.duplicate
+    assert append(OPEN.but(seq="5"), known, again, 0.0, 7).answer.duplicate
 
 
 @pytest.mark.parametrize(("last", "found"), [("2", "10"), ("b", "B"), ("a", "a"), ("é", "z")])
 def test_sequences_are_compared_byte_by_byte(last: str, found: str) -> None:
     with pytest.raises(SequenceRegressed):
-        append(OPEN.but(seq=last), None, Append(records=[b"x"], seq=found), 0.0)
-    assert append(OPEN.but(seq=found), None, Append(records=[b"x"], seq=last), 0.0) if last != found else True
+        append(OPEN.but(seq=last), None, Append(records=[b"x"], seq=found), 0.0, 7)
+    if last != found:
+        append(OPEN.but(seq=found), None, Append(records=[b"x"], seq=last), 0.0, 7)
 
 
 def test_a_content_type_is_the_same_whatever_its_capitals_and_parameters() -> None:
@@ -112,5 +113,5 @@ def test_a_content_type_is_the_same_whatever_its_capitals_and_parameters() -> No
 
 
 def test_to_close_with_nothing_to_append_needs_no_content_type() -> None:
-    change = append(OPEN, None, Append(close=True, content_type="image/png"), 0.0)
+    change = append(OPEN, None, Append(close=True, content_type="image/png"), 0.0, 7)
     assert (change.states[0].closed, change.states[0].tail) == (True, 10)

@@ -197,7 +197,7 @@ def _kill_a_backend(url: str) -> None:
     while True:
         with suppress(psycopg.Error), psycopg.connect(url, connect_timeout=10) as connection:
             found = connection.execute(
-                "SELECT pid FROM pg_stat_activity WHERE application_name = 'millstream' LIMIT 1"
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'millstream durable' LIMIT 1"
             ).fetchone()
             if found is not None:
                 os.kill(found[0], signal.SIGKILL)

@@ -29,14 +29,14 @@ def test_a_lease_that_is_lost_is_not_renewed(state: State | None) -> None:
 
 
 def test_who_takes_over_fences_off_whoever_it_was_before() -> None:
-    change = take_over(RUN, RUN)
+    change = take_over(RUN, RUN, 7)
     assert change.producer == Producer("t", 1, -1)
     assert change.answer.claim(0) == Producer("t", 1, 0)
     assert change.answer.tenure.beat == 1
 
 
 def test_a_reaped_run_ends_with_its_will_and_has_failed() -> None:
-    change = reap(RUN.but(ttl=60, expires=1.0), RUN, 1000.0)
+    change = reap(RUN.but(ttl=60, expires=1.0), RUN, 1000.0, 7)
     after = change.answer
     assert (after.closed, after.failed, after.tenure, after.expires) == (True, True, None, 1060.0)
     assert change.records == [Record(9, b"died")]
@@ -45,7 +45,7 @@ def test_a_reaped_run_ends_with_its_will_and_has_failed() -> None:
 
 def test_a_run_without_a_will_is_closed_all_the_same() -> None:
     silent = RUN.but(tenure=Tenure("t", 0, 30.0))
-    change = reap(silent, silent, 0.0)
+    change = reap(silent, silent, 0.0, 7)
     assert (change.records, change.answer.closed) == ([], True)
 
 
@@ -54,13 +54,13 @@ def test_a_run_without_a_will_is_closed_all_the_same() -> None:
 )
 def test_nobody_is_buried_who_gave_a_sign_of_life(state: State | None) -> None:
     with pytest.raises(LeaseLost):
-        reap(state, RUN, 0.0)
+        reap(state, RUN, 0.0, 7)
     with pytest.raises(LeaseLost):
-        take_over(state, RUN)
+        take_over(state, RUN, 7)
 
 
 def test_an_append_between_two_looks_is_no_beat() -> None:
-    assert reap(RUN.but(tail=50), RUN, 0.0).answer.closed
+    assert reap(RUN.but(tail=50), RUN, 0.0, 7).answer.closed
 
 
 def test_to_stop_twice_changes_nothing_the_second_time() -> None:

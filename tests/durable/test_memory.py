@@ -1,10 +1,12 @@
+from tests.durable.restoring import saved_memory
+
 from millstream.durable.memory import Memory, MemoryEngine
 from millstream.testing.durable import check_log
 
 
 async def test_the_memory_engine_keeps_the_contract_of_a_log() -> None:
     memory = Memory()
-    await check_log(lambda: MemoryEngine(memory))
+    await check_log(lambda: MemoryEngine(memory), save=lambda: saved_memory(memory))
     assert MemoryEngine.poll is None
 
 

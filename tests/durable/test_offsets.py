@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.durable.offsets import NOW, START, position_of
+from millstream.durable.offsets import NOW, START, At, Place, place_of, position_of
 from millstream.durable.refusals import BadOffset, OffsetGone
 from millstream.durable.state import Piece, State, offset_at
 
-A, B = "a" * 16, "b" * 16
+A, B, C = "a" * 16, "b" * 16, "c" * 16
 STATE = State("s", B, "text/plain", tail=100, start=10, lineage=(Piece(A, 40),))
 POSITIONS = st.integers(0, 10**16 - 1)
 
@@ -36,16 +36,43 @@ def test_the_start_and_the_tail_have_names() -> None:
     assert position_of(f"{'0' * 16}_{'0' * 16}", STATE) == 10
 
 
-def test_an_ancestors_offset_is_valid_as_far_as_it_is_shared() -> None:
-    assert position_of(offset_at(40, A), STATE) == 40
+def test_where_a_fork_begins_its_source_is_believed_and_beyond_the_records_are_asked() -> None:
+    assert place_of(offset_at(40, A), STATE) == Place(40)
+    assert place_of(offset_at(39, A), STATE) == Place(39, A)
+    assert place_of(offset_at(41, A), STATE) == Place(41, A)
     with pytest.raises(OffsetGone):
-        position_of(offset_at(41, A), STATE)
+        place_of(offset_at(40, C), STATE)
 
 
-@pytest.mark.parametrize("offset", [offset_at(9, B), offset_at(101, B), offset_at(50, "c" * 16)])
+def test_a_tail_has_one_token() -> None:
+    later = STATE.but(token=7)
+    assert later.next_offset == f"{100:016d}_{7:016x}"
+    assert place_of(later.next_offset, later) == Place(100)
+    for token in (A, B, C):
+        with pytest.raises(OffsetGone):
+            place_of(offset_at(100, token), later)
+
+
+def test_where_a_run_was_taken_over_it_has_the_token_of_the_one_before() -> None:
+    run = State("s", B, "text/plain", tail=9, token=7, lineage=(Piece(B, 4), Piece(B, 6, "0" * 15 + "5")))
+    assert place_of(offset_at(4, B), run) == Place(4)
+    assert place_of(offset_at(6, f"{5:016x}"), run) == Place(6)
+    for lost in (offset_at(6, B), offset_at(9, B), offset_at(4, f"{5:016x}")):
+        with pytest.raises(OffsetGone):
+            place_of(lost, run)
+
+
+@pytest.mark.parametrize("offset", [offset_at(9, B), offset_at(101, B), offset_at(0, C)])
 def test_what_was_trimmed_or_lost_or_is_another_streams_is_gone(offset: str) -> None:
     with pytest.raises(OffsetGone):
         position_of(offset, STATE)
+
+
+def test_a_position_alone_is_believed_within_its_stream() -> None:
+    assert place_of(At(41, B), STATE) == Place(41)
+    for wrong in (At(101, B), At(9, B), At(41, C)):
+        with pytest.raises(OffsetGone):
+            place_of(wrong, STATE)
 
 
 @given(st.text())

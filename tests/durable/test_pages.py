@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.durable.appending import placed
-from millstream.durable.pages import Page, Stretch, cut, stretches
+from millstream.durable.pages import Page, Stretch, cut, stretches, token_before
 from millstream.durable.refusals import BadOffset, OffsetGone
-from millstream.durable.state import Piece, State
+from millstream.durable.state import Boundary, Piece, State, Stored
 
-A, B, C = "a" * 16, "b" * 16, "c" * 16
+A, B, C, D = "a" * 16, "b" * 16, "c" * 16, "d" * 16
 TEXT = State("s", C, "text/plain", tail=30, lineage=(Piece(A, 10), Piece(B, 20)))
 DATA = st.lists(st.binary(min_size=1, max_size=9), min_size=1, max_size=9)
 
@@ -62,4 +62,18 @@ def test_a_page_says_where_it_ends_and_whether_that_is_the_end() -> None:
     assert Page(TEXT, 0, 30, []).up_to_date
     assert Page(TEXT.but(closed=True), 0, 30, []).closed
     assert not Page(TEXT.but(closed=True), 0, 20, []).closed
-    assert Page(TEXT, 0, 20, []).next_offset == f"{20:016d}_{C}"
+    assert Page(TEXT, 0, 20, []).next_offset == f"{20:016d}_{B}"
+    assert Page(TEXT, 0, 30, []).next_offset == f"{30:016d}_{C}"
+
+
+def test_an_offset_names_the_append_of_the_byte_before_it() -> None:
+    page = Page(TEXT.but(token=7), 20, 28, [], [(20, B), (22, C), (25, D), (28, C)])
+    ends = [*zip(range(20, 29), (B, C, C, D, D, D, C, C, C), strict=True), (30, f"{7:016x}")]
+    assert [page.offset_at(end) for end, _ in ends] == [f"{end:016d}_{token}" for end, token in ends]
+
+
+def test_the_token_before_a_position_is_that_of_the_record_around_it_or_before_it() -> None:
+    records, _ = placed([b"aaa", b"bb"], 4)
+    stored = Stored(records, [Boundary(4, 1), Boundary(7, 2), Boundary(9, 3)])
+    assert [token_before(position, stored) for position in (4, 5, 6)] == [1, 2, 2]
+    assert token_before(4, Stored(records, stored.boundaries[1:])) is None

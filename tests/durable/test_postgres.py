@@ -6,6 +6,7 @@ from typing import Final
 
 import psycopg
 import pytest
+from tests.durable.restoring import saved_database, saved_postgres
 
 from millstream.durable.appending import Append
 from millstream.durable.log import Log
@@ -13,7 +14,7 @@ from millstream.durable.naming import Config
 from millstream.durable.postgres import PostgresEngine, _lock
 from millstream.durable.state import Change, Record, State
 from millstream.errors import ConfigurationError
-from millstream.testing import check_log
+from millstream.testing import check_log, log_restores
 from millstream.testing.postgres import PostgresServer, postgres
 
 PATIENCE: Final = 20.0
@@ -36,7 +37,16 @@ def nothing_stored(server: PostgresServer) -> Iterator[None]:
 
 
 async def test_it_keeps_the_contract(server: PostgresServer) -> None:
-    await check_log(lambda: PostgresEngine(server.url))
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE app")
+    url = server.url.removesuffix("postgres") + "app"
+    await check_log(lambda: PostgresEngine(url), save=lambda: saved_database(server, "app"))
+
+
+async def test_files_that_were_put_back_are_noticed_as_well(server: PostgresServer) -> None:
+    await log_restores.an_offset_of_what_was_lost_is_gone_for_ever(
+        lambda: PostgresEngine(server.url), lambda: saved_postgres(server)
+    )
 
 
 async def test_a_database_that_is_not_there_is_told_in_one_sentence() -> None:
@@ -93,7 +103,7 @@ async def test_a_cancelled_reader_leaves_no_broken_connection_behind(server: Pos
 def _end_other_connections(server: PostgresServer) -> None:
     with psycopg.connect(server.url) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'millstream'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'millstream%'"
         )
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 import redis as redis_py
 from redis.exceptions import RedisError
+from tests.durable.restoring import saved_redis
 
 from millstream.durable.appending import Append
 from millstream.durable.log import Log
@@ -29,8 +30,9 @@ def server() -> Iterator[RedisServer]:
         yield running
 
 
-async def test_it_keeps_the_contract(server: RedisServer) -> None:
-    await check_log(lambda: RedisEngine(server.url))
+async def test_it_keeps_the_contract() -> None:
+    with redis(options=("--appendonly", "no")) as server:
+        await check_log(lambda: RedisEngine(server.url), save=lambda: saved_redis(server))
 
 
 async def test_a_server_that_is_not_there_is_told_in_one_sentence() -> None:
@@ -145,10 +147,20 @@ async def test_a_message_that_is_none_of_ours_wakes_everybody(server: RedisServe
     try:
         async with asyncio.timeout(PATIENCE):
             assert await told.get() is None
-            foreign.publish("{millstream}:changed", b"hello")
+            foreign.publish("{millstream}:hints", b"hello")
             assert await told.get() is None
             await Log(engine).create("a", TEXT)
             assert await told.get() == "a"
     finally:
         foreign.close()
         await engine.close()
+
+
+async def test_it_is_closed_at_once_however_short_it_was_open(server: RedisServer) -> None:
+    async with asyncio.timeout(PATIENCE):
+        for turns in range(40):
+            engine = RedisEngine(server.url)
+            await engine.open(lambda _: None)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await engine.close()

@@ -12,11 +12,12 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from tests.durable.remote import JSON, EventSource, Writer, browser, running
+from tests.durable.restoring import saved_redis
 
 from millstream.durable.engines import open_log
 from millstream.durable.http.endpoint import DurableStreams
 from millstream.durable.naming import Config
-from millstream.testing import serve
+from millstream.testing import EventReader, serve
 from millstream.testing.postgres import PostgresServer, postgres
 from millstream.testing.redis import redis
 
@@ -67,6 +68,32 @@ async def test_a_reader_does_not_notice_that_its_connections_to_redis_were_lost(
             server.kill()
             server.start()
             assert [(await log.describe("s")).tail for _ in range(5)] == [1] * 5
+
+
+async def test_a_follower_is_told_when_redis_comes_back_older_than_it_was() -> None:
+    with redis(options=("--appendonly", "no")) as server, served(server.url) as url:
+        async with browser() as client:
+            text = {"content-type": "text/plain"}
+            assert (await client.put(url, headers=text, content=b"AAAA")).status_code == 201
+            restore = await saved_redis(server)
+            await client.post(url, headers=text, content=b"BBBB")
+            reader = EventReader()
+            async with client.stream("GET", f"{url}?offset=-1&live=sse") as follower:
+                chunks = follower.aiter_bytes()
+                while not (event := next((e for e in reader.feed(await anext(chunks)) if e.id), None)):
+                    pass
+                assert event.data == "AAAABBBB"
+                await restore()
+                for record in (b"cc", b"dddddd"):
+                    while (await client.post(url, headers=text, content=record)).status_code == 503:
+                        await asyncio.sleep(0.05)
+                more = b"".join([chunk async for chunk in chunks])
+            assert b"event: data" not in more
+            for _ in range(2):
+                back = await client.get(f"{url}?offset=-1&live=sse", headers={"last-event-id": event.id})
+                assert back.status_code == 410
+                assert (await client.get(url, params={"offset": event.id})).status_code == 410
+            assert (await client.get(url)).content == b"AAAAccdddddd"
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.durable.runs.marks import THE_END, Marks, last
 from millstream.durable.runs.names import Place, place_of
+from millstream.durable.state import offset_at
 from millstream.testing import EventReader
 
 RUN = "t" * 8 + "r" * 22
-LIFE = "0123456789abcdef"
+LIFE = partial(offset_at, token="0123456789abcdef")  # noqa: S106  no password
 
 
 def place(event: str) -> int:

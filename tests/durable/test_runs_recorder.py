@@ -11,11 +11,12 @@ from millstream.durable.leasing import Lease
 from millstream.durable.log import Log
 from millstream.durable.memory import MemoryEngine
 from millstream.durable.naming import Config
-from millstream.durable.refusals import LogRefused
+from millstream.durable.refusals import LogRefused, OffsetGone
 from millstream.durable.runs import recorder as room
 from millstream.durable.runs.recorder import AHEAD, BATCH, Recorder
 from millstream.durable.state import Change, State
 from millstream.errors import ControllerError
+from millstream.testing import EventReader
 
 
 class Slow(MemoryEngine):
@@ -148,7 +149,7 @@ async def test_a_long_piece_is_stored_in_short_ones() -> None:
     async with pen() as one:
         await one.recorder.complete(b"x" * (3 * BATCH + 1))
         incarnation = one.lease.state.incarnation
-        records = await one.engine.records(incarnation, 0, 3 * BATCH + 1, 10**9)
+        records, _ = await one.engine.records(incarnation, 0, 3 * BATCH + 1, 10**9)
         assert [len(record.data) for record in records] == [BATCH, BATCH, BATCH, 1]
 
 
@@ -221,7 +222,28 @@ async def test_the_events_of_a_second_production_have_the_same_ids() -> None:
                 await each.recorder.write(b"data: %d\n\n" % number)
             await each.recorder.complete(b"")
         life, other = one.lease.state.incarnation, whole.lease.state.incarnation
-        assert await again.written() == (await whole.written()).replace(other.encode(), life.encode())
+        found, expected = await again.written(), await whole.written()
+        for given in (life, f"{again.lease.tenure.token:016x}"):
+            found = found.replace(given.encode(), other.encode())
+        assert found == expected
+
+
+async def test_an_event_names_the_producer_that_wrote_it() -> None:
+    async with pen(marked=True) as one:
+        await one.recorder.write(b"data: 1\n\ndata: 2\n\n")
+        again = await second(one, marked=True)
+        third = await second(again, marked=True)
+        for number in range(1, 4):
+            await third.recorder.write(b"data: %d\n\n" % number)
+        await third.recorder.complete(b"")
+        data, state = await third.written(), await third.state()
+        offsets = [event.id.partition(":")[2] for event in EventReader().feed(data)]
+        places = [await one.log.locate(state, offset) for offset in offsets]
+        assert [data[:place].count(b"data: ") for place in places] == [1, 2, 3]
+        tokens = [offset.partition("_")[2] for offset in offsets]
+        assert tokens == [state.incarnation] * 2 + [f"{third.lease.tenure.token:016x}"]
+        with pytest.raises(OffsetGone):
+            await one.log.locate(state, one.lease.offset_at(places[2]))
 
 
 @pytest.mark.parametrize("wrong", [b"one, tWo, three", b"one"])

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from pathlib import Path
 from typing import Any, Final
+
+from tests.durable.restoring import saved_sqlite
 
 from millstream.durable.appending import Append
 from millstream.durable.log import Log
@@ -15,7 +19,8 @@ TEXT: Final = Config(content_type="text/plain")
 
 
 async def test_it_keeps_the_contract(tmp_path: Path) -> None:
-    await check_log(lambda: SqliteEngine(f"sqlite:///{tmp_path}/streams.db"))
+    file = tmp_path / "streams.db"
+    await check_log(lambda: SqliteEngine(f"sqlite:///{file}"), save=lambda: saved_sqlite(file))
     assert (tmp_path / "streams.db").exists()
 
 
@@ -30,3 +35,31 @@ async def test_a_change_that_cannot_be_stored_fails_alone(tmp_path: Path) -> Non
         assert [type(each) for each in told if isinstance(each, Exception)] == [TypeError]
         assert (await log.describe("a")).tail == 5
         assert await log._engine.look("wrong") is None
+
+
+async def test_what_it_makes_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        async with Log(SqliteEngine(f"sqlite:///{tmp_path}/streams.db")) as log:
+            await log.create("a", TEXT, [b"secret"])
+            made = modes(tmp_path)
+    finally:
+        os.umask(before)
+    assert {path.name for path in made} == {
+        f"streams.db{tail}" for tail in ("", "-wal", "-shm", "-turn", "-sockets")
+    }
+    assert {mode for path, mode in made.items() if path.name != "streams.db-sockets"} == {0o600}
+    assert made[tmp_path / "streams.db-sockets"] == 0o700
+
+
+async def test_a_file_keeps_the_mode_that_it_was_given(tmp_path: Path) -> None:
+    file = tmp_path / "streams.db"
+    file.touch()
+    file.chmod(0o640)
+    async with Log(SqliteEngine(f"sqlite:///{file}")) as log:
+        await log.create("a", TEXT)
+        assert modes(tmp_path)[file] == 0o640
+
+
+def modes(folder: Path) -> dict[Path, int]:
+    return {path: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}

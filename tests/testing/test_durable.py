@@ -10,7 +10,7 @@ import pytest
 
 from millstream.durable.engine import Awake, Decide
 from millstream.durable.memory import Memory, MemoryEngine
-from millstream.durable.state import Change, Record, State
+from millstream.durable.state import Change, State, Stored
 from millstream.testing import check_log, log_nodes
 
 
@@ -24,8 +24,9 @@ class Forgetful(MemoryEngine):
 class Unsorted(MemoryEngine):
     """Gives records in any order."""
 
-    async def records(self, *stretch: Any) -> Sequence[Record]:
-        return list(await super().records(*stretch))[::-1]
+    async def records(self, *stretch: Any) -> Stored:
+        stored = await super().records(*stretch)
+        return stored._replace(records=stored.records[::-1])
 
 
 class Deaf(MemoryEngine):

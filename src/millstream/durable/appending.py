@@ -5,6 +5,7 @@
     closed     an older epoch                 StaleEpoch
     closed     none, and nothing to append    duplicate: it is closed already
     closed     otherwise                      StreamClosed
+    open       of a lease, and not its epoch  StaleEpoch
     open       an older epoch                 StaleEpoch
     open       a newer epoch                  accepted when its sequence begins at 0, else EpochBeginsAtZero
     open       a sequence that was accepted   duplicate
@@ -52,8 +53,15 @@ class Appended(Struct, frozen=True, gc=False):
     producer: Producer | None = None  # the last claim accepted of this producer
 
 
-def append(state: State, known: Producer | None, request: Append, now: float) -> Change:
+def append(state: State, known: Producer | None, request: Append, now: float, token: int) -> Change:
     """Decide about an append to a living stream.
+
+    Args:
+        state: of the stream.
+        known: what was accepted last of the request's producer.
+        request: what is asked for.
+        now: the time.
+        token: of what is appended, unless that is under a lease, which has its own.
 
     Raises:
         LogRefused: see the table above.
@@ -62,12 +70,16 @@ def append(state: State, known: Producer | None, request: Append, now: float) ->
         return _to_a_closed_one(state, known, request)
     if request.records and request.content_type is not None:
         check_type(state, request.content_type)
-    claim = request.producer
+    claim, tenure = request.producer, state.tenure
+    if claim is not None and tenure is not None and claim.id == tenure.producer:
+        if claim.epoch != tenure.epoch:  # also one whose taking over a restored database has forgotten
+            raise StaleEpoch(tenure.epoch)
+        token = tenure.token
     if claim is not None and is_duplicate(known, claim):
         return Change(Appended(state, duplicate=True, producer=known))
     if request.seq is not None and state.seq is not None and request.seq.encode() <= state.seq.encode():
         raise SequenceRegressed(state.seq, request.seq)
-    return _accepted(state, request, now)
+    return _accepted(state, request, now, token)
 
 
 def _to_a_closed_one(state: State, known: Producer | None, request: Append) -> Change:
@@ -115,10 +127,11 @@ def check_type(state: State, content_type: str) -> None:
         raise ContentTypeDiffers(state.content_type, content_type)
 
 
-def _accepted(state: State, request: Append, now: float) -> Change:
+def _accepted(state: State, request: Append, now: float, token: int) -> Change:
     records, tail = placed(request.records, state.tail)
     after = state.but(
         tail=tail,
+        token=token if records else state.token,
         seq=request.seq if request.seq is not None else state.seq,
         expires=state.expiry(now),
         **(_closing(request) if request.close else {}),

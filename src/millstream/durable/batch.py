@@ -38,9 +38,9 @@ class Stage:
 
     removed: list[State] = field(default_factory=list)
     states: dict[str, State] = field(default_factory=dict)
-    records: list[tuple[str, int, bytes]] = field(default_factory=list)  # incarnation, end, data
+    records: list[tuple[str, int, int, bytes]] = field(default_factory=list)  # incarnation, end, token, data
     producers: dict[Place, Producer] = field(default_factory=dict)
-    trims: dict[str, int] = field(default_factory=dict)  # an incarnation needs nothing that ends up to here
+    trims: dict[str, int] = field(default_factory=dict)  # an incarnation needs nothing that ends before
 
 
 class Batch:
@@ -112,7 +112,7 @@ class Batch:
     def _add(self, change: Change, state: State, stage: Stage) -> None:
         incarnation = state.incarnation
         if change.records:
-            stage.records += [(incarnation, end, data) for end, data in change.records]
+            stage.records += [(incarnation, end, state.token, data) for end, data in change.records]
             self.count += len(change.records)
             self.size += change.records[-1].end - change.records[0].start
         if change.producer is not None:

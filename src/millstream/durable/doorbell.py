@@ -37,7 +37,7 @@ class Doorbell:
         """Listen, on the running event loop; a path too long for a socket leaves everybody to look."""
         if len(str(self._own).encode()) > LONGEST_PATH:
             return
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.bind(str(self._own))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from millstream.durable.state import Change, Producer, Record, State
+from millstream.durable.state import Change, Producer, State, Stored
 
 Decide = Callable[[Mapping[str, State | None], Producer | None], Change]
 """What is stored, given what is there. Pure and quick; called on any thread, and again if need be. It
@@ -23,6 +23,8 @@ CHANGED_BY_OTHERS: Final = 1.0
 
 class Engine(Protocol):
     """Stores states by name, records by incarnation and end, producers by incarnation and id.
+
+    A record is stored with its token: of the first of the `states` of the change that brings it.
 
     Every method may raise what its database raises: then the outcome of a `change` is unknown, and whoever
     wants to know repeats it with the same producer claim.
@@ -67,11 +69,14 @@ class Engine(Protocol):
         """The state stored under a name: no older than any change that has returned in this process."""
         ...
 
-    async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Sequence[Record]:
+    async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Stored:
         """The records of an incarnation that end after `after`, in order, up to one that reaches `upto`.
 
         Stops early at a record that ends beyond `after + most`, unless that is the first.
         Records that are gone are left out: the log notices.
+
+        With them come boundaries, in order: of the record that ends at `after`, if it is stored, of the first
+        of the records, and of the last four of them at least.
         """
         ...
 

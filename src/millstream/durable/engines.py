@@ -8,6 +8,7 @@ from typing import Final, cast
 from millstream.durable.engine import Engine
 from millstream.durable.log import Log
 from millstream.durable.memory import MemoryEngine
+from millstream.durable.urls import parted
 from millstream.errors import ConfigurationError
 
 
@@ -15,11 +16,12 @@ def open_log(url: str) -> Log:
     """The log at a URL, still to be opened (`async with`).
 
     `memory:`, `sqlite:///streams.db` (relative) or `sqlite:////var/lib/streams.db`, `redis://…`,
-    `rediss://…`, `postgresql://…`.
+    `rediss://…`, `postgresql://…`; each with `?namespace=…`, where several applications share a database.
 
     Raises:
         ConfigurationError: when no engine understands the URL, or its extra is not installed.
     """
+    url, namespace = parted(url)
     scheme = url.partition(":")[0]
     if scheme == "memory":
         return Log(MemoryEngine())
@@ -34,7 +36,7 @@ def open_log(url: str) -> Log:
             f"the durable URL begins with {scheme!r}, which needs the library {missing.name}: "
             f"install it with pip install 'millstream[{extra}]'"
         ) from missing
-    return Log(cast("Engine", engine(url)))
+    return Log(cast("Engine", engine(url, namespace)))
 
 
 _ENGINES: Final = {
@@ -43,4 +45,4 @@ _ENGINES: Final = {
     "rediss": ("millstream.durable.redis", "RedisEngine", "redis"),
     "postgresql": ("millstream.durable.postgres", "PostgresEngine", "postgres"),
 }
-"""The module and the class of each engine, made with the URL, and the extra that brings its library."""
+"""The module and the class of each engine, made with URL and namespace, and the extra with its library."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from millstream.durable.appending import placed
 from millstream.durable.refusals import LeaseLost
-from millstream.durable.state import Change, Producer, State, Tenure
+from millstream.durable.state import Change, Piece, Producer, State, Tenure, offset_at, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,29 @@ class Lease:
         """The stream's."""
         return self.state.name
 
+    def offset_at(self, place: int) -> str:
+        """The offset of a place in the run, before its bytes are appended, too."""
+        pieces = (piece for piece in self.state.lineage if place <= piece.end)
+        own = text_of(self.tenure.token, self.state.incarnation)
+        return offset_at(place, next((piece.token_text for piece in pieces), own))
+
     def claim(self, seq: int) -> Producer:
         """The producer of the append with this number, counted from 0 in each lease."""
         return Producer(self.tenure.producer, self.tenure.epoch, seq)
+
+
+def own_token(state: State) -> str:
+    """The token of what a run's last producer appends, or appended, as it stands in an offset."""
+    if state.tenure is not None:
+        return text_of(state.tenure.token, state.incarnation)
+    return state.token_text
+
+
+def covered(state: State, token: str) -> int:
+    """How far a run is what it was when this was its own token; -1 when it never was."""
+    if token == own_token(state):
+        return state.tail
+    return next((piece.end for piece in reversed(state.lineage) if piece.token_text == token), -1)
 
 
 def renew(state: State | None, lease: Lease) -> Change:
@@ -40,25 +60,27 @@ def renew(state: State | None, lease: Lease) -> Change:
     tenure = _held(state, lease.state.incarnation)
     if state is None or tenure is None or tenure.epoch != lease.tenure.epoch:
         raise LeaseLost(lease.name)
-    after = state.but(tenure=_beating(tenure, epoch=tenure.epoch))
+    after = state.but(tenure=_beating(tenure, epoch=tenure.epoch, token=tenure.token))
     return Change(after, states=(after,))
 
 
-def take_over(state: State | None, seen: State) -> Change:
+def take_over(state: State | None, seen: State, token: int) -> Change:
     """Give the lease of a holder that was seen dead to another one; the answer is the `Lease`.
+
+    The other one's appends have their own token: the database may have lost what the dead one wrote last.
 
     Raises:
         LeaseLost: when the holder gave a sign of life since, or somebody else was faster.
     """
     state, tenure = _unmoved(state, seen)
-    successor = _beating(tenure, epoch=tenure.epoch + 1)
-    after = state.but(tenure=successor)
+    successor = _beating(tenure, epoch=tenure.epoch + 1, token=token)
+    after = state.but(tenure=successor, lineage=_with_all(state))
     fence = Producer(successor.producer, successor.epoch, -1)
     return Change(Lease(after, successor), states=(after,), producer=fence)
 
 
-def reap(state: State | None, seen: State, now: float) -> Change:
-    """Close, as failed, a stream whose holder was seen dead: its will becomes the last record.
+def reap(state: State | None, seen: State, now: float, token: int) -> Change:
+    """Close, as failed, a stream whose holder was seen dead: its will, with this token, is the last record.
 
     Raises:
         LeaseLost: when the holder gave a sign of life since, or the stream is closed.
@@ -67,6 +89,8 @@ def reap(state: State | None, seen: State, now: float) -> Change:
     records, tail = placed([tenure.will] if tenure.will else [], state.tail)
     after = state.but(
         tail=tail,
+        token=token if records else state.token,
+        lineage=_with_all(state),
         closed=True,
         failed=True,
         tenure=None,
@@ -95,5 +119,10 @@ def _held(state: State | None, incarnation: str) -> Tenure | None:
     return state.tenure if state is not None and state.incarnation == incarnation else None
 
 
-def _beating(tenure: Tenure, *, epoch: int) -> Tenure:
-    return Tenure(tenure.producer, epoch, tenure.seconds, tenure.beat + 1, tenure.will)
+def _beating(tenure: Tenure, *, epoch: int, token: int) -> Tenure:
+    return Tenure(tenure.producer, epoch, tenure.seconds, tenure.beat + 1, tenure.will, token)
+
+
+def _with_all(state: State) -> tuple[Piece, ...]:
+    """A lineage in which everything until now is somebody else's."""
+    return (*state.lineage, Piece(state.incarnation, state.tail, state.token_text))

@@ -23,12 +23,14 @@ from millstream.durable.engine import Engine
 from millstream.durable.hints import Hints
 from millstream.durable.leasing import Lease
 from millstream.durable.naming import Config, Create, Created, IncompleteFamily, States
-from millstream.durable.offsets import NOW, START, position_of
+from millstream.durable.offsets import NOW, START, Offset, Place, place_of, position_of
 from millstream.durable.outage import Outage
 from millstream.durable.pages import Page
-from millstream.durable.reads import PAGE, fork_position, page_of
+from millstream.durable.reads import PAGE, fork_place, located, page_of
 from millstream.durable.refusals import LogRefused, NoSuchStream, OffsetGone
 from millstream.durable.state import Change, Producer, State, Tenure
+
+LARGEST_TOKEN: Final = 2**63 - 1
 
 RENEWAL: Final = 16
 """A read renews a sliding time to live once this part of it has passed, so that few reads become writes."""
@@ -128,16 +130,17 @@ class Log:
         """
         held = await self._look(name)
         if held is not None and held.parent == source and offset == NOW and not sub_offset:
-            position = held.own_start  # asked again: the source may have grown since
+            place = Place(held.own_start)  # asked again: the source may have grown since
         else:
-            position = await self._fork_position(source, offset, sub_offset)
+            place = await self._fork_place(source, offset, sub_offset)
         request = Create(
             name=name,
             config=config,
             records=_whole(records),
             closed=closed,
             source=source,
-            position=position,
+            position=place.position,
+            token=place.token or "",
         )
         created: Created = (
             await self._with_family(
@@ -156,7 +159,7 @@ class Log:
 
         def decide(states: States, known: Producer | None) -> Change:
             now = self._clock()
-            return appending.append(naming.living(states, name, now), known, request, now)
+            return appending.append(naming.living(states, name, now), known, request, now, self._number())
 
         producer = request.producer
         change = await self._engine.change([name], None if producer is None else producer.id, decide)
@@ -176,7 +179,7 @@ class Log:
         """
         return naming.living({name: await self._engine.look(name)}, name, self._clock())
 
-    async def read(self, name: str, offset: str = START, *, most: int = PAGE) -> Page:
+    async def read(self, name: str, offset: Offset = START, *, most: int = PAGE) -> Page:
         """What follows an offset, as much as a page holds. Renews the time to live, unless the stream failed.
 
         Raises:
@@ -187,14 +190,26 @@ class Log:
         """
         state = await self.describe(name)
         await self._renew_life(state)
-        position = position_of(offset, state)
+        place = place_of(offset, state)
         try:
-            return await page_of(self._engine, state, position, most)
+            return await page_of(self._engine, state, place, most)
         except OffsetGone:
             await self.describe(name)  # raises, if it was deleted while it was read
             raise
 
-    async def wait_more(self, name: str, offset: str, timeout: float) -> State:  # noqa: ASYNC109  part of the protocol
+    async def locate(self, state: State, offset: Offset) -> int:
+        """The position that an offset names in a stream of this state; does not renew the time to live.
+
+        Raises:
+            BadOffset: when it is no offset.
+            OffsetGone: when what it names is not to be had.
+        """
+        place = place_of(offset, state)
+        if place.token is not None:
+            place = await located(self._engine, state, offset)
+        return place.position
+
+    async def wait_more(self, name: str, offset: Offset, timeout: float) -> State:  # noqa: ASYNC109  part of the protocol
         """Wait until there is more after an offset, or never will be, or the time is over.
 
         Raises:
@@ -242,7 +257,7 @@ class Log:
         """
         await self._with_family([name], lambda states, _: naming.delete(states, name, self._clock()))
 
-    async def trim(self, name: str, offset: str) -> State:
+    async def trim(self, name: str, offset: Offset) -> State:
         """Forget what is before an offset: who reads there is told so.
 
         Raises:
@@ -303,7 +318,8 @@ class Log:
         Raises:
             LeaseLost: when it was not dead, or somebody was faster.
         """
-        lease: Lease = (await self._lead(seen.name, leasing.take_over, seen)).answer
+        decision = partial(leasing.take_over, token=self._number())
+        lease: Lease = (await self._lead(seen.name, decision, seen)).answer
         return lease
 
     async def reap(self, seen: State) -> State:
@@ -312,7 +328,8 @@ class Log:
         Raises:
             LeaseLost: when it was not dead, or somebody was faster.
         """
-        state: State = (await self._lead(seen.name, partial(leasing.reap, now=self._clock()), seen)).answer
+        decision = partial(leasing.reap, now=self._clock(), token=self._number())
+        state: State = (await self._lead(seen.name, decision, seen)).answer
         return state
 
     async def stop(self, name: str) -> State:
@@ -369,11 +386,15 @@ class Log:
         except LogRefused:
             return None
 
-    async def _fork_position(self, source: str, offset: str, sub_offset: int) -> int:
+    async def _fork_place(self, source: str, offset: str, sub_offset: int) -> Place:
         state = await self._look(source)
         if state is None:
-            return 0  # the decision says why it cannot be forked
-        return await fork_position(self._engine, state, offset, sub_offset)
+            return Place(0)  # the decision says why it cannot be forked
+        return await fork_place(self._engine, state, offset, sub_offset)
+
+    def _number(self) -> int:
+        """A token as a number that every database has room for; never 0."""
+        return int(self._token(), 16) & LARGEST_TOKEN or 1
 
     async def _renew_life(self, state: State) -> None:
         """Put off the end of a stream that is read; a failure is not kept for as long as somebody looks."""

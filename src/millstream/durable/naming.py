@@ -53,6 +53,7 @@ class Create:
     failed_before: float | None = None  # a stream that failed before this Unix time gives its name free
     source: str = ""  # the name of the stream it is forked from
     position: int = 0  # where in the source the fork begins
+    token: str = ""  # of the byte before that, as it stands in an offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def fork(states: States, request: Create, incarnation: str, now: float) -> Chang
         content_type=origin.content_type,
         tail=position,
         start=origin.start,
-        lineage=_lineage(origin, position),
+        lineage=_lineage(origin, position, request.token),
         parent=origin.name,
         ttl=config.ttl,
         expires=_ends(config, now),
@@ -245,10 +246,13 @@ def _inherited(config: Config, origin: State) -> Config:
     return Config(ttl=origin.ttl, expires_at=None if origin.ttl is not None else origin.expires)
 
 
-def _lineage(origin: State, position: int) -> tuple[Piece, ...]:
+def _lineage(origin: State, position: int, token: str) -> tuple[Piece, ...]:
     """Who holds what of a fork. Who holds nothing of it stays named: its offsets are valid here too."""
-    inherited = (Piece(piece.incarnation, min(piece.end, position)) for piece in origin.lineage)
-    return (*inherited, Piece(origin.incarnation, position))
+    inherited = (
+        piece if piece.end <= position else Piece(piece.incarnation, position, token)
+        for piece in origin.lineage
+    )
+    return (*inherited, Piece(origin.incarnation, position, token))
 
 
 def _founded(states: States, new: State, request: Create, *parents: State) -> Change:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from millstream.durable.offsets import known_tokens
 from millstream.durable.refusals import BadOffset, OffsetGone
-from millstream.durable.state import Record, State, offset_at
+from millstream.durable.state import Record, State, Stored, offset_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,20 @@ class Page:
     start: int
     end: int
     messages: Sequence[bytes]
+    tokens: Sequence[tuple[int, str]] = ()  # ends of some records, in order, and the tokens of what is before
 
     @property
     def next_offset(self) -> str:
         """Where to read on."""
-        return offset_at(self.end, self.state.incarnation)
+        return self.offset_at(self.end)
+
+    def offset_at(self, position: int) -> str:
+        """The offset of the page's end, or of one of the last few positions in it."""
+        known = known_tokens(self.state, position)
+        if known:
+            return offset_at(position, known[0])
+        token = next((token for end, token in self.tokens if end >= position), self.state.incarnation)
+        return offset_at(position, token)
 
     @property
     def up_to_date(self) -> bool:
@@ -46,6 +56,15 @@ class Page:
     def closed(self) -> bool:
         """Whether there will never be more."""
         return self.state.closed and self.up_to_date
+
+
+def token_before(position: int, stored: Stored) -> int | None:
+    """The token of the byte before a position, after which records were read; None, if it is not there."""
+    first = stored.records[0] if stored.records else None
+    for end, token in stored.boundaries:
+        if end == position or (first is not None and end == first.end and first.start < position):
+            return token
+    return None
 
 
 def stretches(state: State, position: int) -> Iterator[Stretch]:

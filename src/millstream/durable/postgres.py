@@ -24,25 +24,27 @@ from psycopg.pq import TransactionStatus
 
 from millstream.durable.batch import Batch, Outcome, Place, Request, Stage, resolve, take
 from millstream.durable.engine import CHANGED_BY_OTHERS, Awake, Decide
-from millstream.durable.state import Change, Producer, Record, State, decode_state
+from millstream.durable.postgrestables import APPLICATION, Connection, Tables
+from millstream.durable.state import Boundary, Change, Producer, Record, State, Stored, decode_state, ends
 from millstream.errors import ConfigurationError
 
 IDLE: Final = TransactionStatus.IDLE
-Connection = AsyncConnection[tuple[Any, ...]]  # rows of several queries, each with its own types
 
 
 class PostgresEngine:
-    """Streams in three tables, made when they are missing.
+    """Streams in tables that are made when they are missing.
 
     Args:
         url: as libpq takes it, `postgresql://user@host/database`.
+        namespace: of its tables.
     """
 
     poll: float | None = CHANGED_BY_OTHERS
     failures: tuple[type[Exception], ...] = (psycopg.Error,)
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, namespace: str = "") -> None:
         self._url = url
+        self._tables = Tables(namespace)
         self._awake: Awake = lambda _: None
         self._waiting: asyncio.Queue[Request | None] = asyncio.Queue()
         self._idle: asyncio.LifoQueue[Connection | None] = asyncio.LifoQueue()
@@ -58,8 +60,8 @@ class PostgresEngine:
         try:
             connection = await self._connect()
             async with connection, connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_lock(SCHEMA),))
-                await connection.execute(SCHEMA)
+                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_lock(self._tables.channel),))
+                await self._tables.create(connection)
         except psycopg.Error as refused:
             reason = str(refused).strip().partition("\n")[0]
             raise ConfigurationError(f"the durable database cannot be used: {reason}") from refused
@@ -89,21 +91,24 @@ class PostgresEngine:
 
     async def look(self, name: str, /) -> State | None:
         """See `Engine.look`."""
-        rows = await self._query(_STATE, (_key(name),))
+        rows = await self._query(self._tables.state, (_key(name),))
         return decode_state(rows[0][0]) if rows else None
 
-    async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Sequence[Record]:
+    async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Stored:
         """By their places: only what ends within so many bytes of where the first one began is sent."""
         asked = {"incarnation": incarnation, "after": after, "upto": upto, "most": most}
-        return [Record(*row) for row in await self._query(_RECORDS, asked)]
+        rows = await self._query(self._tables.records, asked)
+        found = [Record(end, data) for end, _, data in rows if data is not None]
+        outermost = set(ends(after, found))
+        return Stored(found, [Boundary(end, token) for end, token, _ in rows if end in outermost])
 
     async def leased(self) -> Sequence[State]:
         """See `Engine.leased`."""
-        return [decode_state(blob) for (blob,) in await self._query(_LEASED, ())]
+        return [decode_state(blob) for (blob,) in await self._query(self._tables.leased, ())]
 
     async def due(self, now: float, /) -> Sequence[str]:
         """See `Engine.due`."""
-        return [decode_state(blob).name for (blob,) in await self._query(_DUE, (now,))]
+        return [decode_state(blob).name for (blob,) in await self._query(self._tables.due, (now,))]
 
     # Writing
 
@@ -153,7 +158,7 @@ class PostgresEngine:
             return [], set()
         names = {name for request in requests for name in request.names}
         async with connection.transaction():
-            await connection.execute(_LOCK, (sorted(map(_lock, names)),))
+            await connection.execute(_LOCK, (sorted(_lock(self._tables.lock_of(name)) for name in names),))
             states, producers = await self._stored(connection, names, requests)
             batch = Batch(states.get, producers.get)
             outcomes: list[Outcome] = [(request, batch.decide(request)) for request in requests]
@@ -161,13 +166,13 @@ class PostgresEngine:
                 for stage in batch.stages:
                     await self._store(connection, stage)
                 for payload in _payloads(batch.changed):
-                    await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
+                    await connection.execute("SELECT pg_notify(%s, %s)", (self._tables.channel, payload))
         return outcomes, batch.changed
 
     async def _stored(
         self, connection: Connection, names: set[str], requests: Sequence[Request]
     ) -> tuple[dict[str, State], dict[Place, Producer]]:
-        found = await connection.execute(_STATES, ([_key(name) for name in names],))
+        found = await connection.execute(self._tables.states, ([_key(name) for name in names],))
         states = {state.name: state for state in [decode_state(blob) for (blob,) in await found.fetchall()]}
         places = [
             (states[request.names[0]].incarnation, request.producer)
@@ -177,27 +182,28 @@ class PostgresEngine:
         if not places:
             return states, {}
         found = await connection.execute(
-            _PRODUCERS, ([incarnation for incarnation, _ in places], [_key(each) for _, each in places])
+            self._tables.producers,
+            ([incarnation for incarnation, _ in places], [_key(each) for _, each in places]),
         )
         known = [(inc, _text(name), epoch, seq) for inc, name, epoch, seq in await found.fetchall()]
         return states, {(inc, name): Producer(name, epoch, seq) for inc, name, epoch, seq in known}
 
     async def _store(self, connection: Connection, stage: Stage) -> None:
-        execute = connection.execute
+        execute, tables = connection.execute, self._tables
         for gone in stage.removed:
-            await execute("DELETE FROM millstream_streams WHERE name = %s", (_key(gone.name),))
-            await execute("DELETE FROM millstream_records WHERE incarnation = %s", (gone.incarnation,))
-            await execute("DELETE FROM millstream_producers WHERE incarnation = %s", (gone.incarnation,))
+            await execute(tables.remove_state, (_key(gone.name),))
+            await execute(tables.remove_records, (gone.incarnation,))
+            await execute(tables.remove_producers, (gone.incarnation,))
         if stage.states:
             rows = [(_key(s.name), s.encode(), s.due, s.tenure is not None) for s in stage.states.values()]
-            await execute(_PUT_STATES, [list(column) for column in zip(*rows, strict=True)])
+            await execute(tables.put_states, [list(column) for column in zip(*rows, strict=True)])
         if stage.records:
-            await execute(_PUT_RECORDS, [list(column) for column in zip(*stage.records, strict=True)])
+            await execute(tables.put_records, [list(column) for column in zip(*stage.records, strict=True)])
         if stage.producers:
             known = [(place[0], _key(p.id), p.epoch, p.seq) for place, p in stage.producers.items()]
-            await execute(_PUT_PRODUCERS, [list(column) for column in zip(*known, strict=True)])
+            await execute(tables.put_producers, [list(column) for column in zip(*known, strict=True)])
         for incarnation, start in stage.trims.items():
-            await execute(_TRIM, (incarnation, start))
+            await execute(tables.trim, (incarnation, start))
 
     # Reading
 
@@ -232,7 +238,7 @@ class PostgresEngine:
         while True:
             with suppress(psycopg.Error):
                 async with await self._connect() as connection:
-                    await connection.execute(f"LISTEN {CHANNEL}")
+                    await connection.execute(f"LISTEN {self._tables.channel}")
                     self._awake(None)
                     async for notification in connection.notifies():
                         self._hear(notification.payload)
@@ -301,13 +307,12 @@ READERS: Final = 4
 RECONNECT: Final = 1.0
 """Seconds between two attempts to listen again."""
 
-CHANNEL: Final = "millstream"
 LONGEST_PAYLOAD: Final = 8000
 """Bytes that a notification is shorter than."""
 
 MOST_A_COMMIT: Final = 512
 _OPTIONS: Final[dict[str, Any]] = {
-    "application_name": "millstream",
+    "application_name": APPLICATION,
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -317,45 +322,4 @@ _SETTINGS: Final = """
 SET synchronous_commit = on; SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '10s'
 """
 """The last one ends the transaction of a process that stands still, and gives back its locks."""
-
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS millstream_streams (
-    name bytea PRIMARY KEY, state bytea NOT NULL, due double precision, leased boolean NOT NULL);
-CREATE INDEX IF NOT EXISTS millstream_streams_due ON millstream_streams (due) WHERE due IS NOT NULL;
-CREATE INDEX IF NOT EXISTS millstream_streams_leased ON millstream_streams (leased) WHERE leased;
-CREATE TABLE IF NOT EXISTS millstream_records (
-    incarnation text, "end" bigint, data bytea NOT NULL, PRIMARY KEY (incarnation, "end"));
-CREATE TABLE IF NOT EXISTS millstream_producers (
-    incarnation text, id bytea, epoch bigint, seq bigint, PRIMARY KEY (incarnation, id));
-"""
 _LOCK: Final = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key"
-_STATE: Final = "SELECT state FROM millstream_streams WHERE name = %s"
-_STATES: Final = "SELECT state FROM millstream_streams WHERE name = ANY(%s)"
-_LEASED: Final = "SELECT state FROM millstream_streams WHERE leased"
-_DUE: Final = "SELECT state FROM millstream_streams WHERE due <= %s ORDER BY due LIMIT 1000"
-_PRODUCERS: Final = """
-SELECT incarnation, id, epoch, seq FROM millstream_producers
-JOIN unnest(%s::text[], %s::bytea[]) AS asked (incarnation, id) USING (incarnation, id)
-"""
-_RECORDS: Final = """
-WITH first AS (SELECT "end", "end" - length(data) AS start FROM millstream_records
-               WHERE incarnation = %(incarnation)s AND "end" > %(after)s ORDER BY "end" LIMIT 1)
-SELECT record."end", record.data FROM millstream_records AS record, first
-WHERE record.incarnation = %(incarnation)s AND record."end" >= first."end"
-  AND (record."end" = first."end" OR record."end" <= first.start + %(most)s)
-  AND record."end" - length(record.data) < %(upto)s
-ORDER BY record."end"
-"""
-_PUT_STATES: Final = """
-INSERT INTO millstream_streams
-SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::double precision[], %s::boolean[])
-ON CONFLICT (name) DO UPDATE SET state = excluded.state, due = excluded.due, leased = excluded.leased
-"""
-_PUT_RECORDS: Final = """
-INSERT INTO millstream_records SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[])
-"""
-_PUT_PRODUCERS: Final = """
-INSERT INTO millstream_producers SELECT * FROM unnest(%s::text[], %s::bytea[], %s::bigint[], %s::bigint[])
-ON CONFLICT (incarnation, id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq
-"""
-_TRIM: Final = 'DELETE FROM millstream_records WHERE incarnation = %s AND "end" <= %s'

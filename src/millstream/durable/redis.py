@@ -9,44 +9,55 @@ that are kept in memory; one script without semantics compares what they were ba
 and stores the consequences, or nothing if another node was faster: then they are made again. What waits
 shares one script call. Every node hears through one subscription what changed, and wakes its own waiters.
 
-All keys share one hash tag, because a fork is changed together with its source.
+The keys, and what is stored under them, are those of `rediskeys`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import DataError, RedisError, WatchError
 
-from millstream.durable.batch import Batch, Outcome, Place, Request, Stage, resolve, take
+from millstream.durable.batch import Batch, Outcome, Place, Request, resolve, take
 from millstream.durable.engine import CHANGED_BY_OTHERS, Awake, Decide
-from millstream.durable.state import Change, Producer, Record, State, decode_state
+from millstream.durable.formats import FORMAT, require_format, require_no_earlier
+from millstream.durable.rediskeys import (
+    DATA,
+    EARLIER_CHANNEL,
+    SCRIPT,
+    Command,
+    Keys,
+    key,
+    names_in,
+    numbers,
+    producer_of,
+    text,
+)
+from millstream.durable.state import Boundary, Change, Producer, Record, State, Stored, decode_state, ends
 from millstream.errors import ConfigurationError
-
-Argument = bytes | str | int | float
-Command = tuple[Argument, ...]
 
 
 class RedisEngine:
-    """Streams under keys that begin with `{millstream}`.
+    """Streams under keys that begin with `{millstream}`, or with `{millstream:namespace}`.
 
     Args:
         url: as redis-py takes it, `redis://user:password@host:6379/0`.
+        namespace: of its keys.
     """
 
     poll: float | None = CHANGED_BY_OTHERS
     failures: tuple[type[Exception], ...] = (RedisError,)
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, namespace: str = "") -> None:
         self._url = url
+        self._keys = Keys(namespace)
         self._client: Any = None  # redis-py's annotations leave open which of its two worlds a call is in
         self._reading: Any = None
         self._script: Any = None
@@ -68,8 +79,12 @@ class RedisEngine:
         try:
             self._client = self._connected(attempts=1)  # a change whose answer was lost may have been made
             self._reading = self._connected(attempts=2)  # a connection may have died since it was used last
-            await self._client.ping()
+            await self._require_format()
+        except ConfigurationError:
+            await self._disconnect()
+            raise
         except (RedisError, OSError, ValueError) as refused:
+            await self._disconnect()
             raise ConfigurationError(f"the durable server cannot be used: {refused}") from refused
         self._script = self._client.register_script(SCRIPT)
         self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._listen())]
@@ -81,10 +96,29 @@ class RedisEngine:
         writer, listener = self._tasks
         self._tasks = []
         self._waiting.put_nowait(None)
-        listener.cancel()
-        await asyncio.wait([writer, listener])
-        await self._client.aclose()
-        await self._reading.aclose()
+        while not listener.done():  # it ends by itself soon: the library loses a cancellation now and then
+            listener.cancel()
+            await asyncio.wait([listener], timeout=RECONNECT / 50)
+        await asyncio.wait([writer])
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        for client in (self._client, self._reading):
+            if client is not None:
+                await client.aclose()
+
+    async def _require_format(self) -> None:
+        """Require that the log has the format of this version, or none yet.
+
+        Raises:
+            ConfigurationError: when it has another one, or processes of an earlier version use it.
+        """
+        where = "the durable log in Redis"
+        if self._keys.channel == Keys("").channel:
+            ((_, earlier),) = await self._client.pubsub_numsub(EARLIER_CHANNEL)
+            require_no_earlier(earlier, where)
+        await self._client.set(self._keys.format, FORMAT, nx=True)
+        require_format(int(await self._client.get(self._keys.format)), where)
 
     def _connected(self, *, attempts: int) -> Any:
         return Redis.from_url(
@@ -103,38 +137,45 @@ class RedisEngine:
 
     async def look(self, name: str, /) -> State | None:
         """See `Engine.look`."""
-        blob = await self._reading.get(_state_key(name))
+        blob = await self._reading.get(self._keys.state(name))
         return None if blob is None else decode_state(blob)
 
-    async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Sequence[Record]:
+    async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Stored:
         """In portions, because entries can be counted but not weighed by the server."""
         found: list[Record] = []
+        tokens: dict[int, bytes] = {}
         size = 0
-        portion = FIRST_PORTION
+        begin, portion = f"{after}-0", FIRST_PORTION
         while not found or found[-1].end < upto:
-            since = (found[-1].end if found else after) + 1
-            entries = await self._reading.xrange(_records_key(incarnation), f"{since}-0", "+", portion)
+            entries = await self._reading.xrange(self._keys.records(incarnation), begin, "+", portion)
             for entry, fields in entries:
-                data = fields[DATA]
+                place, _, token = entry.partition(b"-")
+                end, data = int(place), fields[DATA]
+                tokens[end] = token
+                if end <= after:
+                    continue
                 size += len(data)
                 if found and (size > most or found[-1].end >= upto):
-                    return found
-                found.append(Record(int(entry.partition(b"-")[0]), data))
+                    return _stored(after, found, tokens)
+                found.append(Record(end, data))
             if len(entries) < portion:
                 break
+            begin = f"{found[-1].end + 1}-0"
             portion = min(portion * 4, LARGEST_PORTION)
-        return found
+        return _stored(after, found, tokens)
 
     async def leased(self) -> Sequence[State]:
         """See `Engine.leased`."""
-        return await self._states_of(await self._reading.smembers(LEASED))
+        return await self._states_of(await self._reading.smembers(self._keys.leased))
 
     async def due(self, now: float, /) -> Sequence[str]:
         """See `Engine.due`."""
-        return [_text(name) for name in await self._reading.zrangebyscore(DUE, "-inf", now, 0, 1000)]
+        return [
+            text(name) for name in await self._reading.zrangebyscore(self._keys.due, "-inf", now, 0, 1000)
+        ]
 
     async def _states_of(self, names: Collection[bytes]) -> list[State]:
-        blobs = await self._reading.mget([_state_key(_text(name)) for name in names]) if names else []
+        blobs = await self._reading.mget([self._keys.state(text(name)) for name in names]) if names else []
         return [decode_state(blob) for blob in blobs if blob is not None]
 
     # Writing
@@ -158,7 +199,7 @@ class RedisEngine:
             some = requests if attempt < together else requests[:1]
             try:
                 batch, outcomes = await self._decided(some)
-                stored = await self._script(args=self._checks(batch) + _commands(batch))
+                stored = await self._script(args=self._keys.arguments(batch, self._looked_at(batch)))
             except Exception as failed:  # noqa: BLE001  whatever became of it, those who wait have to know
                 self._forget()
                 if len(some) > 1 and (isinstance(failed, DataError) or not isinstance(failed, self.failures)):
@@ -197,42 +238,36 @@ class RedisEngine:
             self._forget()
         names = [name for name in {name for r in requests for name in r.names} if name not in self._states]
         if names:
-            blobs = await self._client.mget([_state_key(name) for name in names])
+            blobs = await self._client.mget([self._keys.state(name) for name in names])
             self._states.update(zip(names, blobs, strict=True))
         for request in requests:
             state = self._state(request.names[0])
             if state is not None and request.producer is not None:
                 place = state.incarnation, request.producer
                 if place not in self._producers:
-                    self._producers[place] = await self._client.hget(_producers_key(place[0]), _key(place[1]))
+                    self._producers[place] = await self._client.hget(
+                        self._keys.producers(place[0]), key(place[1])
+                    )
 
     def _state(self, name: str) -> State | None:
         blob = self._states[name]
         return None if blob is None else decode_state(blob)
 
     def _producer(self, place: Place) -> Producer | None:
-        blob = self._producers.get(place)  # none of an incarnation that began in this very call
-        return None if blob is None else Producer(place[1], *_NUMBERS.decode(blob))
+        return producer_of(place, self._producers.get(place))  # none, if its incarnation began in this call
 
-    def _checks(self, batch: Batch) -> list[Argument]:
-        """What must still be so: everything that was looked at."""
-        looked_at: list[tuple[Command, bytes | None]] = [
-            ((b"GET", _state_key(name)), self._states[name]) for name in batch.states
+    def _looked_at(self, batch: Batch) -> list[tuple[Command, bytes | None]]:
+        """What must still be so for the decisions to hold."""
+        states = [(self._keys.state_check(name), self._states[name]) for name in batch.states]
+        return states + [
+            (self._keys.producer_check(place), self._producers.get(place)) for place in batch.consulted
         ]
-        looked_at += [
-            ((b"HGET", _producers_key(place[0]), _key(place[1])), self._producers.get(place))
-            for place in batch.consulted
-        ]
-        flat: list[Argument] = [len(looked_at)]
-        for command, expected in looked_at:
-            flat += (len(command), *command, b"-" if expected is None else b"+" + expected)
-        return flat
 
     def _remember(self, batch: Batch) -> None:
         for name, state in batch.states.items():
             self._states[name] = None if state is None else state.encode()
         for place, producer in batch.producers.items():
-            self._producers[place] = None if producer is None else _numbers(producer)
+            self._producers[place] = None if producer is None else numbers(producer)
 
     def _forget(self) -> None:
         self._states.clear()
@@ -242,84 +277,22 @@ class RedisEngine:
 
     async def _listen(self) -> None:
         """Hear what was changed; after a lost connection anything may have been."""
-        while True:
+        while self._tasks:
             with suppress(RedisError, OSError):
                 async with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
-                    await subscription.subscribe(CHANNEL)
+                    await subscription.subscribe(self._keys.channel)
                     self._awake(None)
-                    async for message in subscription.listen():
-                        for name in _names(message["data"]):
+                    while self._tasks:
+                        message = await subscription.get_message(timeout=RECONNECT)
+                        for name in () if message is None else names_in(message["data"]):
                             self._awake(name)
             await asyncio.sleep(RECONNECT)
 
 
-def _commands(batch: Batch) -> list[Argument]:
-    """What is stored, in order, and the hint at the end."""
-    flat: list[Argument] = []
-    for stage in batch.stages:
-        for command in _stored(stage):
-            flat += (len(command), *command)
-    if batch.changed:
-        names = msgspec.msgpack.encode([_key(name) for name in batch.changed])
-        flat += (3, b"PUBLISH", CHANNEL, names)
-    return flat
+def _stored(after: int, found: Sequence[Record], tokens: Mapping[int, bytes]) -> Stored:
+    return Stored(found, [Boundary(end, int(tokens[end])) for end in ends(after, found) if end in tokens])
 
 
-def _stored(stage: Stage) -> Iterator[Command]:
-    for gone in stage.removed:
-        yield b"DEL", _state_key(gone.name), _records_key(gone.incarnation), _producers_key(gone.incarnation)
-        yield b"ZREM", DUE, _key(gone.name)
-        yield b"SREM", LEASED, _key(gone.name)
-    for state in stage.states.values():
-        name, due = _key(state.name), state.due
-        yield b"SET", _state_key(state.name), state.encode()
-        yield (b"ZREM", DUE, name) if due is None else (b"ZADD", DUE, due, name)
-        yield b"SREM" if state.tenure is None else b"SADD", LEASED, name
-    for incarnation, end, data in stage.records:
-        yield b"XADD", _records_key(incarnation), f"{end}-0", DATA, data
-    for (incarnation, _), producer in stage.producers.items():
-        yield b"HSET", _producers_key(incarnation), _key(producer.id), _numbers(producer)
-    for incarnation, start in stage.trims.items():
-        yield b"XTRIM", _records_key(incarnation), b"MINID", f"{start + 1}-0"
-
-
-def _names(message: bytes) -> Sequence[str | None]:
-    """What a message says was changed: any name, when it is not one of ours."""
-    try:
-        return [_text(name) for name in msgspec.msgpack.decode(message, type=list[bytes])]
-    except ValueError:
-        return [None]
-
-
-def _numbers(producer: Producer) -> bytes:
-    return msgspec.msgpack.encode((producer.epoch, producer.seq))
-
-
-def _key(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")
-
-
-def _text(stored: bytes) -> str:
-    return stored.decode("utf-8", "surrogatepass")
-
-
-def _state_key(name: str) -> bytes:
-    return PREFIX + b"state:" + _key(name)
-
-
-def _records_key(incarnation: str) -> bytes:
-    return PREFIX + b"records:" + incarnation.encode()
-
-
-def _producers_key(incarnation: str) -> bytes:
-    return PREFIX + b"producers:" + incarnation.encode()
-
-
-PREFIX: Final = b"{millstream}:"
-DUE: Final = PREFIX + b"due"
-LEASED: Final = PREFIX + b"leased"
-CHANNEL: Final = PREFIX + b"changed"
-DATA: Final = b"d"
 ANSWER: Final = 30.0
 """Seconds that the server may take to answer; whoever waits for longer is told that it cannot be had."""
 
@@ -343,24 +316,3 @@ PAUSE: Final = 0.0005
 MOST_KNOWN: Final = 100_000
 FIRST_PORTION: Final = 64
 LARGEST_PORTION: Final = 4096
-
-_NUMBERS: Final = msgspec.msgpack.Decoder(tuple[int, int])
-
-SCRIPT: Final = """
-local at = 2
-local function command()
-    local length = tonumber(ARGV[at])
-    local words = {unpack(ARGV, at + 1, at + length)}
-    at = at + length + 1
-    return words
-end
-for _ = 1, tonumber(ARGV[1]) do
-    local stored = redis.call(unpack(command()))
-    local expected = ARGV[at]
-    at = at + 1
-    if (stored and '+' .. stored or '-') ~= expected then return 0 end
-end
-while ARGV[at] do redis.call(unpack(command())) end
-return 1
-"""
-"""So many checks, each a command and the answer it must have; then commands. It knows nothing of streams."""

@@ -24,9 +24,9 @@ import apsw
 from millstream.durable.batch import Request
 from millstream.durable.doorbell import Doorbell
 from millstream.durable.engine import CHANGED_BY_OTHERS, Awake, Decide
-from millstream.durable.sqlitefile import connect, key
+from millstream.durable.sqlitefile import MOST_ENDS, Tables, connect, key
 from millstream.durable.sqlitewriter import Writer
-from millstream.durable.state import Change, Record, State, decode_state
+from millstream.durable.state import Boundary, Change, Record, State, Stored, decode_state, ends
 from millstream.errors import ConfigurationError
 
 
@@ -35,6 +35,7 @@ class SqliteEngine:
 
     Args:
         url: `sqlite:///relative/path.db` or `sqlite:////absolute/path.db`.
+        namespace: of its tables.
 
     Raises:
         ConfigurationError: when the URL names no file.
@@ -43,14 +44,15 @@ class SqliteEngine:
     poll: float | None = CHANGED_BY_OTHERS
     failures: tuple[type[Exception], ...] = (apsw.Error,)
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, namespace: str = "") -> None:
         scheme, found, path = url.partition(":///")
-        if scheme != "sqlite" or not found or not path:
+        if scheme != "sqlite" or not found or not path or "?" in path:
             raise ConfigurationError(
                 f"the durable URL {url!r} names no file: write sqlite:///streams.db or sqlite:////var/streams.db"
             )
         self._path = Path(unquote(path)).absolute()
-        self._doorbell = Doorbell(self._path.with_name(self._path.name + "-bell"))
+        self._tables = Tables(namespace)
+        self._doorbell = Doorbell(self._path.with_name(self._path.name + "-sockets"))
         self._of_thread = threading.local()
         self._connections: list[apsw.Connection] = []
         self._states: dict[str, State | None] = {}
@@ -68,9 +70,12 @@ class SqliteEngine:
         try:
             self._look = self._connect()
             self._doorbell.open(awake)
-            self._writer = Writer(self._path, self._doorbell, awake)
+            self._writer = Writer(self._path, self._tables, self._doorbell, awake)
+        except ConfigurationError:
+            await self._release()
+            raise
         except (apsw.Error, OSError) as refused:
-            self._doorbell.close()
+            await self._release()
             raise ConfigurationError(
                 f"the durable database {self._path} cannot be used: {refused}"
             ) from refused
@@ -81,10 +86,7 @@ class SqliteEngine:
         if writer is None:
             return
         await writer.close()
-        self._doorbell.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
-        while self._connections:
-            self._connections.pop().close()
+        await self._release()
 
     async def change(self, names: Sequence[str], producer: str | None, decide: Decide, /) -> Change:
         """See `Engine.change`."""
@@ -102,11 +104,11 @@ class SqliteEngine:
         try:
             return self._states[name]
         except KeyError:
-            row = self._look.execute(_STATE, (key(name),)).fetchone()
+            row = self._look.execute(self._tables.state, (key(name),)).fetchone()
             state = self._states[name] = None if row is None else decode_state(row[0])
             return state
 
-    async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Sequence[Record]:
+    async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Stored:
         """See `Engine.records`; read in a thread, because it may be a megabyte from a disk."""
         return await asyncio.get_running_loop().run_in_executor(
             self._readers, self._read, incarnation, after, upto, most
@@ -114,23 +116,33 @@ class SqliteEngine:
 
     async def leased(self) -> Sequence[State]:
         """See `Engine.leased`."""
-        return [decode_state(blob) for (blob,) in self._look.execute(_LEASED)]
+        return [decode_state(blob) for (blob,) in self._look.execute(self._tables.leased)]
 
     async def due(self, now: float, /) -> Sequence[str]:
         """See `Engine.due`."""
-        return [decode_state(blob).name for (blob,) in self._look.execute(_DUE, (now,))]
+        return [decode_state(blob).name for (blob,) in self._look.execute(self._tables.due, (now,))]
 
-    def _read(self, incarnation: str, after: int, upto: int, most: int) -> list[Record]:
+    async def _release(self) -> None:
+        self._doorbell.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
+        while self._connections:
+            self._connections.pop().close()
+
+    def _read(self, incarnation: str, after: int, upto: int, most: int) -> Stored:
+        reader = self._reader()
         found: list[Record] = []
         size = 0
-        for end, data in self._reader().execute(_RECORDS, (incarnation, after)):
+        for end, data in reader.execute(self._tables.records, (incarnation, after)):
             size += len(data)
             if found and size > most:
                 break
             found.append(Record(end, data))
             if end >= upto:
                 break
-        return found
+        asked = ends(after, found)
+        asked += asked[-1:] * (MOST_ENDS - len(asked))
+        boundaries = reader.execute(self._tables.boundaries, (incarnation, *asked))
+        return Stored(found, [Boundary(end, token) for end, token in boundaries])
 
     def _reader(self) -> apsw.Connection:
         """The connection of this thread."""
@@ -149,8 +161,3 @@ class SqliteEngine:
 READERS: Final = 2
 MOST_STATES: Final = 10_000
 """States kept in memory to be looked at again."""
-
-_STATE: Final = "SELECT state FROM streams WHERE name = ?"
-_LEASED: Final = "SELECT state FROM streams WHERE leased"
-_DUE: Final = "SELECT state FROM streams WHERE due <= ? ORDER BY due LIMIT 1000"
-_RECORDS: Final = "SELECT end, data FROM records WHERE incarnation = ? AND end > ? ORDER BY end"

@@ -17,7 +17,7 @@ import apsw
 from millstream.durable.batch import Batch, Outcome, Place, Request, Stage, resolve
 from millstream.durable.doorbell import Doorbell
 from millstream.durable.engine import Awake
-from millstream.durable.sqlitefile import SCHEMA, connect, key
+from millstream.durable.sqlitefile import Tables, connect, key, private
 from millstream.durable.state import Producer, State, decode_state
 
 
@@ -26,23 +26,31 @@ class Writer:
 
     Args:
         path: the file.
+        tables: of the log.
         doorbell: tells other processes.
         awake: tells this one, on the event loop that runs now.
 
     Raises:
+        ConfigurationError: when the log in it has another format.
         apsw.Error: when the file cannot be used.
+        OSError: as above.
     """
 
-    def __init__(self, path: Path, doorbell: Doorbell, awake: Awake) -> None:
+    def __init__(self, path: Path, tables: Tables, doorbell: Doorbell, awake: Awake) -> None:
         self._doorbell = doorbell
         self._awake = awake
         self._loop = asyncio.get_running_loop()
-        self._lock = path.with_name(path.name + "-turn").open("wb")
+        self._lock = private(path.with_name(path.name + "-turn"))
         self._gathered: list[Request] = []
         self._waiting: SimpleQueue[list[Request] | None] = SimpleQueue()
-        self._store = Store(connect(path))
-        with _turn(self._lock):
-            self._store.create()
+        self._store = Store(connect(path), tables)
+        try:
+            with _turn(self._lock):
+                self._store.create(path)
+        except BaseException:
+            self._store.close()
+            self._lock.close()
+            raise
         self._thread = threading.Thread(target=self._work, name="millstream-sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -115,16 +123,21 @@ class Writer:
 class Store:
     """The tables, and what is known of them already."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, tables: Tables) -> None:
         self._connection = connection
+        self._tables = tables
         self._version = UNKNOWN  # of the database that these are true of
         self._states: dict[str, State | None] = {}
         self._producers: dict[Place, Producer | None] = {}
 
-    def create(self) -> None:
-        """Make what is missing."""
+    def create(self, path: Path) -> None:
+        """Make what is missing.
+
+        Raises:
+            ConfigurationError: when the log has another format, or is used by an earlier version.
+        """
         with self._connection:
-            self._connection.execute(SCHEMA)
+            self._tables.create(self._connection, path)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -155,39 +168,39 @@ class Store:
         return outcomes, batch.changed
 
     def _write(self, stage: Stage) -> None:
-        execute, many = self._connection.execute, self._connection.executemany
+        execute, many, tables = self._connection.execute, self._connection.executemany, self._tables
         for gone in stage.removed:
-            execute("DELETE FROM streams WHERE name = ?", (key(gone.name),))
-            execute("DELETE FROM records WHERE incarnation = ?", (gone.incarnation,))
-            execute("DELETE FROM producers WHERE incarnation = ?", (gone.incarnation,))
+            execute(tables.remove_state, (key(gone.name),))
+            execute(tables.remove_records, (gone.incarnation,))
+            execute(tables.remove_producers, (gone.incarnation,))
         if stage.states:
-            many("INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?)", map(_row, stage.states.values()))
+            many(tables.put_state, map(_row, stage.states.values()))
         if stage.records:
             self._insert(stage.records)
         if stage.producers:
             known = [(place[0], key(p.id), p.epoch, p.seq) for place, p in stage.producers.items()]
-            many("INSERT OR REPLACE INTO producers VALUES (?, ?, ?, ?)", known)
+            many(tables.put_producer, known)
         if stage.trims:
-            many("DELETE FROM records WHERE incarnation = ? AND end <= ?", stage.trims.items())
+            many(tables.trim, stage.trims.items())
 
-    def _insert(self, records: Sequence[tuple[str, int, bytes]]) -> None:
+    def _insert(self, records: Sequence[tuple[str, int, int, bytes]]) -> None:
         """Many rows a statement: each gives the interpreter's lock away, and waits for it."""
         done = 0
-        for rows, statement in _INSERTS:
+        for rows, statement in self._tables.put_records:
             while len(records) - done >= rows:
                 self._connection.execute(statement, list(chain.from_iterable(records[done : done + rows])))
                 done += rows
 
     def _state(self, name: str) -> State | None:
         if name not in self._states:
-            row = self._connection.execute(_STATE, (key(name),)).fetchone()
+            row = self._connection.execute(self._tables.state, (key(name),)).fetchone()
             self._states[name] = None if row is None else decode_state(row[0])
         return self._states[name]
 
     def _producer(self, place: Place) -> Producer | None:
         if place not in self._producers:
             incarnation, producer = place
-            row = self._connection.execute(_PRODUCER, (incarnation, key(producer))).fetchone()
+            row = self._connection.execute(self._tables.producer, (incarnation, key(producer))).fetchone()
             self._producers[place] = None if row is None else Producer(producer, *row)
         return self._producers[place]
 
@@ -217,10 +230,3 @@ def _row(state: State) -> tuple[bytes, bytes, float | None, bool]:
 MOST_A_COMMIT: Final = 1024
 MOST_KNOWN: Final = 100_000
 UNKNOWN: Final = -1
-
-_INSERTS: Final = [
-    (rows, f"INSERT INTO records VALUES {', '.join(['(?, ?, ?)'] * rows)}")  # noqa: S608  all of it is ours
-    for rows in (256, 128, 64, 32, 16, 8, 4, 2, 1)
-]
-_STATE: Final = "SELECT state FROM streams WHERE name = ?"
-_PRODUCER: Final = "SELECT epoch, seq FROM producers WHERE incarnation = ? AND id = ?"

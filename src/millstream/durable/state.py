@@ -7,6 +7,12 @@ without copying it.
 
 An **incarnation** is one life of a name: a stream that is deleted and created again gets a new one, and
 everything is stored under it. A fork's **lineage** says which incarnation holds which stretch of it.
+
+A **token** belongs to one append: a random number, stored with its records. A database that was restored,
+or that failed over, may have lost the last appends, and others may have their positions now. These have other
+tokens. So a position and the token of the byte before it name one content of all that is before it. The
+records that a stream is created with, and all that its first producer appends under a lease, have the token
+0, which stands for the incarnation: that is a random number, too.
 """
 
 from __future__ import annotations
@@ -29,10 +35,19 @@ class Producer(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A stretch of a fork that an ancestor holds: everything before `end`, less the pieces before it."""
+    """A stretch of a stream that was written by others: everything before `end`, less the pieces before it.
+
+    Of a fork, an ancestor's; of a run that was taken over, an earlier producer's, under the same incarnation.
+    """
 
     incarnation: str
     end: int
+    token: str = ""  # of the byte before `end`, as it stands in an offset; the incarnation, if empty
+
+    @property
+    def token_text(self) -> str:
+        """The token as it stands in an offset."""
+        return self.token or self.incarnation
 
 
 class Tenure(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -47,6 +62,7 @@ class Tenure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     seconds: float
     beat: int = 0
     will: bytes = b""  # the record that is written when the holder dies
+    token: int = 0  # of all that is appended under this lease: known before, for an event to carry its offset
 
 
 class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -73,11 +89,19 @@ class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
     deleted: bool = False  # kept for its forks alone
     tenure: Tenure | None = None
     stopping: bool = False  # somebody asked its producer to stop
+    token: int = 0  # of the last byte
 
     @property
     def next_offset(self) -> str:
         """The offset after the last byte."""
-        return offset_at(self.tail, self.incarnation)
+        return offset_at(self.tail, self.token_text)
+
+    @property
+    def token_text(self) -> str:
+        """The token of the last byte as it stands in an offset: another's, until there is one of its own."""
+        if self.lineage and self.lineage[-1].end == self.tail:
+            return self.lineage[-1].token_text
+        return text_of(self.token, self.incarnation)
 
     @property
     def json(self) -> bool:
@@ -124,6 +148,25 @@ class Record(NamedTuple):
         return self.end - len(self.data)
 
 
+class Boundary(NamedTuple):
+    """The end of a record, and the token that is stored with it."""
+
+    end: int
+    token: int
+
+
+class Stored(NamedTuple):
+    """Some records that follow each other, and the tokens that offsets are verified by and made of."""
+
+    records: Sequence[Record]
+    boundaries: Sequence[Boundary]
+
+
+def ends(after: int, records: Sequence[Record]) -> list[int]:
+    """The ends of those records, of some after a position, whose boundaries come with them."""
+    return sorted({after, *(record.end for record in (*records[:1], *records[-OUTERMOST:]))})
+
+
 class Change(msgspec.Struct, frozen=True):
     """What one commit stores, all of it or nothing; and what the one who asked is told.
 
@@ -133,9 +176,9 @@ class Change(msgspec.Struct, frozen=True):
     answer: Any = None  # each decision has an answer of its own type
     removed: tuple[State, ...] = ()  # first: these go, with all records and producers of their incarnation
     states: tuple[State, ...] = ()  # then these are put, each under its name
-    records: Sequence[Record] = ()  # appended to the incarnation of the first of `states`
+    records: Sequence[Record] = ()  # appended to the incarnation of the first of `states`, with its token
     producer: Producer | None = None  # put, for the incarnation of the first of `states`
-    trim: bool = False  # the first of `states` needs none of its own records that end at or before `start`
+    trim: bool = False  # the first of `states` needs none of its own records that end before `start`
 
     @property
     def empty(self) -> bool:
@@ -143,9 +186,14 @@ class Change(msgspec.Struct, frozen=True):
         return not (self.states or self.removed)
 
 
-def offset_at(position: int, incarnation: str) -> str:
+def offset_at(position: int, token: str) -> str:
     """The offset of a position: sorts as the position does."""
-    return f"{position:016d}_{incarnation}"
+    return f"{position:016d}_{token}"
+
+
+def text_of(token: int, incarnation: str) -> str:
+    """A token as it stands in an offset."""
+    return f"{token:016x}" if token else incarnation
 
 
 def media_type(content_type: str) -> str:
@@ -161,6 +209,9 @@ def decode_state(data: bytes) -> State:
     """
     return _DECODER.decode(data)
 
+
+OUTERMOST: Final = 4
+"""Records at the end of a page whose boundaries are known: a character of text has as many bytes."""
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(State)

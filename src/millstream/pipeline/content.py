@@ -14,12 +14,13 @@ from urllib.parse import quote
 from starlette.datastructures import MutableHeaders
 
 from millstream.durable.http.replies import STATUS
-from millstream.durable.offsets import START, position_of
+from millstream.durable.leasing import covered, own_token
+from millstream.durable.offsets import NOW, START, At, Offset
 from millstream.durable.outage import AWAY
 from millstream.durable.refusals import LogRefused, OffsetGone
 from millstream.durable.runs.following import Following
 from millstream.durable.runs.marks import THE_END
-from millstream.durable.runs.names import etag_of, run_in
+from millstream.durable.runs.names import etag_of, run_in, run_of_etag, token_of_etag
 from millstream.durable.state import State, offset_at
 from millstream.errors import HTTPError, Overloaded, Truncated
 from millstream.pipeline.resuming import PATH
@@ -78,7 +79,7 @@ class Content:
                     await following.wait_closed()
                     self._part = self._part_of(following.state)
                 if self._part is not None:
-                    following.place, following.end = self._part.start, self._part.stop
+                    following.limit(self._part)
                 while data := await following.next():
                     yield data
                 if following.state.failed and not self._failure_ends:
@@ -103,7 +104,7 @@ class Content:
             "Location": f"{quote(self._request.script_name)}{PATH}/{self._run}",
         }
         if not self._begin and not state.start:  # else it is not the run's whole body that is described
-            facts |= {"ETag": etag_of(self._run, state.incarnation), "Accept-Ranges": "bytes"}
+            facts |= {"ETag": etag_of(self._run, own_token(state)), "Accept-Ranges": "bytes"}
         if state.closed and not state.failed:
             facts["Content-Length"] = str(state.tail - self._begin)
         return facts
@@ -119,21 +120,27 @@ class Content:
         return head
 
     def _may_have_part(self, state: State) -> bool:
-        same = self._request.headers.get("if-range") in {None, etag_of(self._run, state.incarnation)}
-        return same and not state.start and self._part_of(state.but(tail=_LONG)) is not None
+        return not state.start and self._part_of(state.but(tail=_LONG)) is not None
 
     def _part_of(self, state: State) -> slice | None:
-        """The part that is asked for.
+        """The part that is asked for, if the client has from the same producer what is before it.
 
         Raises:
             HTTPError: 416, when there is no such part.
         """
-        asked = {name: value for name, value in self._request.headers.items() if name in _RANGE}
-        tag = MutableHeaders(headers={"ETag": etag_of(self._run, state.incarnation)})
-        return part_wanted(Head(200, tag, self._request.method), asked, state.tail)
+        held = self._request.headers.get("if-range")
+        same = state.tail if held is None else covered(state, self._token_in(held))
+        if same < 0:
+            return None
+        asked = {"range": self._request.headers.get("range", "")}
+        part = part_wanted(Head(200, MutableHeaders(), self._request.method), asked, state.tail)
+        return part if part is not None and part.start <= same else None
+
+    def _token_in(self, etag: str) -> str:
+        return token_of_etag(etag) if run_of_etag(etag) == self._run else ""
 
 
-def place_in(state: State, offset: str, *, is_events: bool) -> int:
+def offset_in(state: State, offset: str, *, is_events: bool) -> Offset:
     """Where to begin: at an offset, at so many bytes, or at the beginning.
 
     Raises:
@@ -142,12 +149,12 @@ def place_in(state: State, offset: str, *, is_events: bool) -> int:
     if offset in {"", START}:
         if state.start and not is_events:  # events are whole wherever they begin
             raise OffsetGone(state.name, offset_at(0, state.incarnation))
-        return state.start
+        return START
     if offset == THE_END and is_events and state.closed:
-        return state.tail
+        return NOW
     if offset.isascii() and offset.isdecimal() and len(offset) < _LONGEST:
-        offset = offset_at(int(offset), state.incarnation)
-    return position_of(offset, state)
+        return At(int(offset), state.incarnation)
+    return offset
 
 
 @contextmanager
@@ -166,7 +173,6 @@ def as_http() -> Iterator[None]:
 PRIVATE: Final = "private, no-store, no-transform"
 """How what is read may be cached: by nobody, since somebody else may not read it."""
 
-_RANGE: Final = frozenset({"range", "if-range"})
 _LONGEST: Final = 16  # digits
 _LONG: Final = 2**62
 """More bytes than any run has."""

@@ -28,7 +28,7 @@ from millstream.engine.source import AsyncSource
 from millstream.engine.whole import deliver_whole
 from millstream.errors import HTTPError, Overloaded, Truncated
 from millstream.pipeline.choosing import Chosen
-from millstream.pipeline.content import PRIVATE, Content, as_http, place_in
+from millstream.pipeline.content import PRIVATE, Content, as_http, offset_in
 from millstream.pipeline.durable import Durability
 from millstream.pipeline.heads import stream_head
 from millstream.pipeline.house import House
@@ -230,7 +230,8 @@ class Reading(Sending):
         """Open what follows a place; `deliver` sends it."""
         run = run_in(state.name)
         self._chosen = replace(self._chosen, offer=self._offer_of(run, state.content_type))
-        place = place_in(state, wanted.offset, is_events=self._is_events)
+        offset = offset_in(state, wanted.offset, is_events=self._is_events)
+        place = await opened.log.locate(state, offset)
         if self._has_all(state, place):
             head = Head(204, MutableHeaders(headers={"Cache-Control": PRIVATE}), self._request.method)
             await deliver_whole(head, b"", (), self._scope, self._exchange)

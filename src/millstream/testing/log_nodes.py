@@ -29,6 +29,7 @@ from millstream.testing.log_streams import (
     all_of,
     given,
     in_time,
+    process,
     refused,
     require,
 )
@@ -74,7 +75,7 @@ async def another_process_sees_every_change(engine: MakeEngine) -> None:
 
 async def a_killed_producer_is_ended_by_a_process_that_never_saw_it(engine: MakeEngine) -> None:
     async with AsyncExitStack() as nodes:
-        dead, alive, late = [await _node(nodes, engine) for _ in range(3)]
+        dead, alive, late = [await process(nodes, engine) for _ in range(3)]
         name, lease = await _run(dead)
         async with in_time("a process that never saw the producer could not end its run"):
             ended = await alive.log.reap(await alive.log.describe(name))
@@ -90,7 +91,7 @@ async def a_killed_producer_is_ended_by_a_process_that_never_saw_it(engine: Make
 
 async def a_killed_producer_is_followed_by_a_process_that_never_saw_it(engine: MakeEngine) -> None:
     async with AsyncExitStack() as nodes:
-        dead, alive, late = [await _node(nodes, engine) for _ in range(3)]
+        dead, alive, late = [await process(nodes, engine) for _ in range(3)]
         name, lease = await _run(dead)
         async with in_time("a process that never saw the producer could not take its run over"):
             second = await alive.log.take_over(await alive.log.describe(name))
@@ -111,7 +112,7 @@ async def a_killed_producer_is_followed_by_a_process_that_never_saw_it(engine: M
 
 async def of_many_processes_one_takes_a_run_over(engine: MakeEngine) -> None:
     async with AsyncExitStack() as nodes:
-        dead, *others = [await _node(nodes, engine) for _ in range(4)]
+        dead, *others = [await process(nodes, engine) for _ in range(4)]
         name, lease = await _run(dead)
         seen = await others[0].log.describe(name)
         race = [node.log.take_over(seen) for node in others] + [node.log.reap(seen) for node in others]
@@ -127,7 +128,7 @@ async def of_many_processes_one_takes_a_run_over(engine: MakeEngine) -> None:
 
 async def processes_that_write_to_one_stream_are_all_served(engine: MakeEngine) -> None:
     async with AsyncExitStack() as open_nodes:
-        nodes = [await _node(open_nodes, engine) for _ in range(4)]
+        nodes = [await process(open_nodes, engine) for _ in range(4)]
         name = await nodes[0].new()
         async with in_time("processes that write to one stream hinder each other"):
             await all_of(*(_write(node, name, b"%d" % which, 25) for which, node in enumerate(nodes)))
@@ -139,12 +140,6 @@ async def processes_that_write_to_one_stream_are_all_served(engine: MakeEngine) 
 async def _write(node: Streams, name: str, record: bytes, count: int) -> None:
     for _ in range(count):
         await node.append(name, record)
-
-
-async def _node(nodes: AsyncExitStack, engine: MakeEngine) -> Streams:
-    """A process of its own."""
-    clock = Clock()
-    return Streams(await nodes.enter_async_context(Log(engine(), clock=clock)), clock)
 
 
 async def _run(node: Streams) -> tuple[str, Lease]:

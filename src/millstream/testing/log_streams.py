@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
@@ -86,6 +86,12 @@ class Streams:
         """Require that a stream is made of these messages."""
         found = await self.all(name)
         require(found == list(messages), f"{messages!r} were appended, but {found!r} were read")
+
+
+async def process(opened: AsyncExitStack, engine: MakeEngine) -> Streams:
+    """A process with an engine of its own, until that stack is closed."""
+    clock = Clock()
+    return Streams(await opened.enter_async_context(Log(engine(), clock=clock)), clock)
 
 
 async def refused(kind: type[R], asked: Awaitable[object], what: str) -> R:

@@ -107,4 +107,4 @@ async def test_an_application_may_be_served_again(tmp_path: Path) -> None:
                 assert event is not None
                 assert event.data == kept.decode()
             assert (await client.get("/streams/s")).body == kept
-    assert list((tmp_path / "streams.db-bell").iterdir()) == []
+    assert list((tmp_path / "streams.db-sockets").iterdir()) == []

@@ -13,7 +13,7 @@ from millstream.durable.log import Log
 from millstream.durable.memory import MemoryEngine
 from millstream.durable.naming import Config
 from millstream.durable.refusals import NoSuchStream
-from millstream.durable.state import State
+from millstream.durable.state import State, offset_at
 
 
 class Counting(MemoryEngine):
@@ -52,7 +52,7 @@ async def feeds(log: Log) -> AsyncIterator[Feeds]:
 async def begun(log: Log, feeds: Feeds, *records: bytes) -> Feed:
     """A feed of a new stream, begun at the stream's start."""
     state = (await log.create("s", Config(content_type="text/plain"))).state
-    feed = feeds.of(state, 0)
+    feed = feeds.of(state, state.next_offset)
     with feed.heard() as ear:
         await asyncio.sleep(0)
         for record in records:
@@ -65,35 +65,37 @@ async def begun(log: Log, feeds: Feeds, *records: bytes) -> Feed:
 
 async def test_one_stream_has_one_feed(log: Log, feeds: Feeds) -> None:
     feed = await begun(log, feeds)
-    assert feeds.of(await log.describe("s"), 0) is feed
+    assert feeds.of(await log.describe("s"), feed.offset) is feed
     await log.delete("s")
     again = (await log.create("s", Config())).state
-    assert feeds.of(again, 0) is not feed
+    assert feeds.of(again, again.next_offset) is not feed
 
 
 async def test_what_was_fed_is_kept_for_those_a_little_behind(log: Log, feeds: Feeds) -> None:
     feed = await begun(log, feeds, b"aa", b"bb", b"cc")
-    frames = feed.frames_from(2)
+    pages = [await log.read("s", most=size) for size in (2, 6)]
+    frames = feed.frames_from(pages[0].next_offset)
     assert frames is not None
     assert [frame.body for frame in frames] == [b"bb", b"cc"]
-    assert feed.frames_from(6) == []
-    for elsewhere in (1, 3, -1, 7):
-        assert feed.frames_from(elsewhere) is None
+    assert feed.frames_from(pages[1].next_offset) == []
+    for elsewhere in (1, 2, 3, 6, 7):
+        assert feed.frames_from(offset_at(elsewhere, "f" * 16)) is None
 
 
 async def test_events_are_joined_once_for_all_that_stand_at_one_place(log: Log, feeds: Feeds) -> None:
     feed = await begun(log, feeds, b"aa", b"bb")
-    assert feed.events_from(0, None) is feed.events_from(0, None)
-    ahead = feed.events_from(0, interval_at(time.time()) + 7)
+    begin = offset_at(0, feed.incarnation)
+    assert feed.events_from(begin, None) is feed.events_from(begin, None)
+    ahead = feed.events_from(begin, interval_at(time.time()) + 7)
     assert ahead is not None
     assert ahead.count(b"event: control") == 2
-    assert feed.events_from(1, None) is None
-    assert feed.events_from(1, 5) is None
+    assert feed.events_from(offset_at(1, feed.incarnation), None) is None
+    assert feed.events_from(offset_at(1, feed.incarnation), 5) is None
 
 
 async def test_no_more_is_kept_than_may_be(log: Log, feeds: Feeds) -> None:
     feed = await begun(log, feeds, *[b"x" * 50_000] * 20)
-    assert feed.frames_from(0) is None
+    assert feed.frames_from(offset_at(0, feed.incarnation)) is None
     assert sum(len(frame.event) for frame in feed._frames) <= KEPT
 
 
@@ -113,7 +115,7 @@ async def test_a_thousand_followers_cost_one_reader(log: Log, feeds: Feeds, engi
     async def follow() -> bytes | None:
         with feed.heard() as ear:
             await ear.wait_hinted(5)
-            return feed.events_from(0, None)
+            return feed.events_from(offset_at(0, feed.incarnation), None)
 
     followers = [asyncio.create_task(follow()) for _ in range(1000)]
     await asyncio.sleep(0)
@@ -145,8 +147,8 @@ async def test_a_database_that_is_away_ends_the_feed_and_is_logged_once(
 
 async def test_a_feed_can_be_stopped_before_it_began(log: Log, feeds: Feeds) -> None:
     state = (await log.create("s", Config())).state
-    feed = feeds.of(state, 0)
+    feed = feeds.of(state, state.next_offset)
     feeds.stop()
     assert feed.ended
     await asyncio.wait([feed.task])
-    assert feeds.of(state, 0) is not feed
+    assert feeds.of(state, state.next_offset) is not feed

@@ -1,8 +1,10 @@
 """`live=body`: a stream as one body, as whoever downloads a file knows it.
 
 It ends when the stream is closed, and is broken off visibly when its producer failed. It can be resumed:
-bytes never change by position, so the incarnation alone is a strong validator, and `Range` is answered from
-the log. How long a stream will be is only known when it is closed, so a range of an open one waits for that.
+`Range` is answered from the log. The entity tag is the offset of the tail when the head was sent, so with
+`If-Range` a part is given to a client that has no more than was there then; a part that begins later would
+follow bytes which the tag does not name. How long a stream will be is only known when it is closed, so a
+range of an open one waits for that.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from collections.abc import Sequence
 from starlette.types import Receive, Send
 
 from millstream.durable.http.ranges import Wanted, wanted
+from millstream.durable.http.requests import LARGEST
 from millstream.durable.http.serving import Read, Service
-from millstream.durable.offsets import START, position_of
+from millstream.durable.offsets import START, At, Offset
 from millstream.durable.reads import PAGE
 from millstream.durable.refusals import LogRefused, OffsetGone
 from millstream.durable.state import State, offset_at
@@ -29,24 +32,33 @@ async def download(service: Service, read: Read, receive: Receive, send: Send) -
         Truncated: the producer failed, or what was still to come is gone.
     """
     state = await service.log.describe(read.name)
-    position = position_of(read.offset, state)
+    position = await service.log.locate(state, read.offset)
     if read.offset == START and state.start:
         raise OffsetGone(state.name, offset_at(0, state.incarnation))
-    header = _range(read, state)
     part: Wanted | None = None
-    if header is not None:
+    header = read.asked.header(b"range")
+    held = await _held(service, read, state) if header is not None else -1
+    if header is not None and held >= 0:
         state = await _wait_closed(service, state, receive)
         part = wanted(header, state.tail)
-    body = _Body(service, state, position if part is None else part.first, part)
+    if part is not None and part.first > held:
+        part = None
+    offset = read.offset if part is None else At(part.first, state.incarnation)
+    body = _Body(service, state, position if part is None else part.first, offset, part)
     await body.send_to(receive, send)
 
 
-def _range(read: Read, state: State) -> str | None:
-    """The Range to answer with a part: only if what the client has still holds (RFC 9110 §13.1.5)."""
-    condition = read.asked.headers.get(b"if-range")
-    if state.json or read.offset != START or (condition is not None and condition.strip() != _etag(state)):
-        return None
-    return read.asked.header(b"range")
+async def _held(service: Service, read: Read, state: State) -> int:
+    """Up to where a part may begin: what the client has must still hold (RFC 9110 §13.1.5)."""
+    if state.json or read.offset != START:
+        return -1
+    condition = read.asked.header(b"if-range")
+    if condition is None:
+        return LARGEST
+    try:
+        return await service.log.locate(state, condition.strip().strip('"'))
+    except LogRefused:
+        return -1
 
 
 async def _wait_closed(service: Service, state: State, receive: Receive) -> State:
@@ -55,7 +67,7 @@ async def _wait_closed(service: Service, state: State, receive: Receive) -> Stat
     Raises:
         HTTPError: 503, when it cannot be waited for here.
     """
-    async with service.following(state, state.tail, receive) as follower:
+    async with service.following(state, state.next_offset, receive) as follower:
         while not state.closed and not follower.left:
             ended = follower.feed.ended
             state = await service.log.describe(state.name)
@@ -69,12 +81,15 @@ async def _wait_closed(service: Service, state: State, receive: Receive) -> Stat
 class _Body:
     """The bytes of a stream, or of a part of a closed one."""
 
-    __slots__ = ("_begun", "_part", "_place", "_service", "_state")
+    __slots__ = ("_begun", "_offset", "_part", "_place", "_service", "_state")
 
-    def __init__(self, service: Service, state: State, position: int, part: Wanted | None) -> None:
+    def __init__(
+        self, service: Service, state: State, position: int, offset: Offset, part: Wanted | None
+    ) -> None:
         self._service = service
         self._state = state
         self._place = position
+        self._offset = offset
         self._part = part
         self._begun = False
 
@@ -94,15 +109,13 @@ class _Body:
 
     async def _send_pieces(self, receive: Receive, send: Send) -> None:
         """What there is, page by page; then what comes."""
-        async with self._service.following(self._state, self._state.tail, receive) as follower:
+        async with self._service.following(self._state, self._state.next_offset, receive) as follower:
             if self._state.json:
                 await follower.write(send, b"[")
             while not follower.left:
                 ended = follower.feed.ended
-                page = await self._service.log.read(
-                    self._state.name, offset_at(self._place, self._state.incarnation), most=self._most()
-                )
-                self._state, self._place = page.state, page.end
+                page = await self._service.log.read(self._state.name, self._offset, most=self._most())
+                self._state, self._place, self._offset = page.state, page.end, page.next_offset
                 if page.messages:
                     await follower.write(send, self._piece(page.messages))
                 if page.closed or not self._most():
@@ -144,4 +157,4 @@ class _Body:
 
 
 def _etag(state: State) -> bytes:
-    return f'"{state.incarnation}"'.encode()
+    return f'"{state.next_offset}"'.encode()

@@ -12,7 +12,7 @@ from typing import Final
 
 from millstream.durable.http.json_mode import body_of
 from millstream.durable.pages import Page
-from millstream.durable.state import media_type, offset_at
+from millstream.durable.state import media_type
 
 KEEP_ALIVE: Final = b":\n\n"
 """A comment: a sign of life."""
@@ -24,17 +24,31 @@ class Frame:
     Args:
         page: what it shows.
         cursor: the interval of this time, which most readers get.
+        offset: at which the page was read.
 
     Attributes:
+        offset: the same.
+        next_offset: where to read on.
         start: the position it follows.
         end: the position after it.
         closed: whether it is the last.
         body: what a reader without events is given.
     """
 
-    __slots__ = ("_cursor", "_data", "_page", "body", "closed", "end", "event", "start")
+    __slots__ = (
+        "_cursor",
+        "_data",
+        "_page",
+        "body",
+        "closed",
+        "end",
+        "event",
+        "next_offset",
+        "offset",
+        "start",
+    )
 
-    def __init__(self, page: Page, cursor: int) -> None:
+    def __init__(self, page: Page, cursor: int, offset: str = "") -> None:
         state = page.state
         data = body_of(page.messages) if state.json else b"".join(page.messages)
         held = 0 if page.closed or not is_text(state.content_type) else unfinished(data)
@@ -42,15 +56,12 @@ class Frame:
         self._cursor = cursor
         self.start = page.start
         self.end = page.end - held
+        self.offset = offset
+        self.next_offset = page.offset_at(self.end)
         self.closed = page.closed
         self.body = data[: len(data) - held] if held else data
         self._data = self._data_event() if self.moved else b""
         self.event = self._data + self._control(cursor)
-
-    @property
-    def next_offset(self) -> str:
-        """Where to read on."""
-        return offset_at(self.end, self._page.state.incarnation)
 
     @property
     def moved(self) -> bool:

@@ -19,8 +19,9 @@ from millstream.durable.hints import Watch
 from millstream.durable.http.cursors import interval_at
 from millstream.durable.http.events import Frame
 from millstream.durable.log import Log
+from millstream.durable.offsets import position_of
 from millstream.durable.refusals import LogRefused
-from millstream.durable.state import State, offset_at
+from millstream.durable.state import State
 
 KEPT: Final = 256 * 1024
 """Bytes a feed keeps for followers that are a little behind, and the most that one page of it has."""
@@ -35,30 +36,30 @@ _logger: Final = logging.getLogger("millstream.durable")
 
 
 class Feed:
-    """What is appended to one stream, from the position at which somebody began to follow it.
+    """What is appended to one stream, from the offset at which somebody began to follow it.
 
     Attributes:
         end: how far it has come.
+        offset: the same as an offset: it names what comes before, which the database may lose.
         closed: whether there is no more to come.
         ended: whether it will never go on: it is closed, or the stream or the database is gone.
     """
 
-    def __init__(
-        self, log: Log, state: State, position: int, clock: Callable[[], float], beat: float
-    ) -> None:
+    def __init__(self, log: Log, state: State, offset: str, clock: Callable[[], float], beat: float) -> None:
         self._log = log
         self._clock = clock
         self._beat = beat
         self.name = state.name
         self.incarnation = state.incarnation
-        self.end = position
+        self.end = position_of(offset, state)
+        self.offset = offset
         self.closed = False
         self.ended = False
         self.error: Exception | None = None
-        self._seen = state.tail  # by the last look: some of it may be held back
+        self._seen: str | None = state.next_offset  # by the last look: some of it may be held back
         self._frames: deque[Frame] = deque()
         self._size = 0
-        self._joined: dict[int, bytes] = {}
+        self._joined: dict[str, bytes] = {}
         self._ears: set[Watch] = set()
         self.task = asyncio.create_task(self._run(), name=f"feed of {state.name}")
 
@@ -72,28 +73,28 @@ class Feed:
         finally:
             self._ears.discard(ear)
 
-    def frames_from(self, position: int) -> list[Frame] | None:
-        """What comes after a position, as far as the feed is; None when it has not kept it like that."""
+    def frames_from(self, offset: str) -> list[Frame] | None:
+        """What comes after an offset, as far as the feed is; None when it has not kept it like that."""
         frames: list[Frame] = []
         for frame in reversed(self._frames):
             frames.append(frame)
-            if frame.start == position:
+            if frame.offset == offset:
                 return frames[::-1]
-            if frame.start < position:
+            if frame.offset < offset:
                 break
-        return [] if position == self.end else None
+        return [] if offset == self.offset else None
 
-    def events_from(self, position: int, cursor: int | None) -> bytes | None:
+    def events_from(self, offset: str, cursor: int | None) -> bytes | None:
         """The same as events; joined once for all that stand at one place and have no cursor of their own."""
         if cursor is not None:
-            frames = self.frames_from(position)
+            frames = self.frames_from(offset)
             return None if frames is None else b"".join(frame.event_for(cursor) for frame in frames)
-        joined = self._joined.get(position)
+        joined = self._joined.get(offset)
         if joined is None:
-            frames = self.frames_from(position)
+            frames = self.frames_from(offset)
             if frames is None:
                 return None
-            joined = self._joined[position] = b"".join(frame.event for frame in frames)
+            joined = self._joined[offset] = b"".join(frame.event for frame in frames)
         return joined
 
     def stop(self) -> None:
@@ -128,22 +129,22 @@ class Feed:
         await self._log.wait_until(self.name, self._is_news, self._beat)
         if not self._ears:
             return False
-        page = await self._log.read(self.name, offset_at(self.end, self.incarnation), most=KEPT)
-        self._seen = page.end
+        page = await self._log.read(self.name, self.offset, most=KEPT)
+        self._seen = page.next_offset if page.up_to_date else None
         if page.messages or page.closed:
-            self._publish(Frame(page, interval_at(self._clock())))
+            self._publish(Frame(page, interval_at(self._clock()), self.offset))
         self._tell()
         return not self.closed
 
     def _is_news(self, state: State) -> bool:
-        return state.tail > self._seen or state.closed or state.incarnation != self.incarnation
+        return state.next_offset != self._seen or state.closed or state.incarnation != self.incarnation
 
     def _publish(self, frame: Frame) -> None:
         self._joined.clear()
         if frame.moved or frame.closed:
             self._frames.append(frame)
             self._size += len(frame.event)
-        self.end, self.closed = frame.end, frame.closed
+        self.end, self.closed, self.offset = frame.end, frame.closed, frame.next_offset
         while self._size > KEPT and len(self._frames) > 1:
             self._size -= len(self._frames.popleft().event)
 
@@ -170,11 +171,11 @@ class Feeds:
         """Let them go on, after an earlier `stop`."""
         self._stopped = False
 
-    def of(self, state: State, position: int) -> Feed:
-        """The feed of a stream; begun at a position near its tail, if nobody follows it yet."""
+    def of(self, state: State, offset: str) -> Feed:
+        """The feed of a stream; begun at an offset near its tail, if nobody follows it yet."""
         feed = self._feeds.get(state.name)
         if feed is None or feed.ended or feed.incarnation != state.incarnation:
-            feed = self._feeds[state.name] = Feed(self._log, state, position, self._clock, self._beat)
+            feed = self._feeds[state.name] = Feed(self._log, state, offset, self._clock, self._beat)
             feed.task.add_done_callback(partial(self._forget, feed))
             if self._stopped:
                 feed.stop()

@@ -19,7 +19,7 @@ from millstream.durable.http.feeds import KEPT
 from millstream.durable.http.replies import place, reply
 from millstream.durable.http.serving import Follower, Read, Service
 from millstream.durable.refusals import LogRefused
-from millstream.durable.state import State, offset_at
+from millstream.durable.state import State
 
 
 async def follow(service: Service, read: Read, receive: Receive, send: Send) -> None:
@@ -48,28 +48,27 @@ async def _follow(service: Service, read: Read, receive: Receive, send: Send) ->
         await reply(send, 204, [*service.common, *place(page, page.next_offset)])
         return
     frame = Frame(page, read.cursor)
-    begin = frame.end if page.up_to_date else page.state.tail
+    begin = frame.next_offset if page.up_to_date else page.state.next_offset
     async with service.following(page.state, begin, receive) as follower:
         await send({"type": "http.response.start", "status": 200, "headers": _head(service, page.state)})
         await follower.write(send, frame.event)
         if not frame.closed:
             # The stream is gone, or its log: whoever comes back is told so.
             with suppress(LogRefused, *service.log.failures):
-                await _Following(service, read, follower, page.state, frame.end).run(send)
+                await _Following(service, read, follower, frame.next_offset).run(send)
     await send({"type": "http.response.body", "body": b""})
 
 
 class _Following:
     """One follower's place in one stream."""
 
-    __slots__ = ("_closed", "_cursor", "_follower", "_place", "_read", "_service", "_state")
+    __slots__ = ("_closed", "_cursor", "_follower", "_offset", "_read", "_service")
 
-    def __init__(self, service: Service, read: Read, follower: Follower, state: State, position: int) -> None:
+    def __init__(self, service: Service, read: Read, follower: Follower, offset: str) -> None:
         self._service = service
         self._read = read
         self._follower = follower
-        self._state = state
-        self._place = position
+        self._offset = offset
         self._closed = False
         current = interval_at(service.clock())
         self._cursor = read.cursor if read.cursor > current else None  # its own, or everybody's
@@ -89,7 +88,7 @@ class _Following:
             if follower.feed.ended:
                 return
             await follower.ear.wait_hinted(self._patience(deadline - now()))
-            if follower.feed.end == self._place and not follower.feed.ended:
+            if follower.feed.offset == self._offset and not follower.feed.ended:
                 await follower.write(send, KEEP_ALIVE)
 
     def _patience(self, left: float) -> float | None:
@@ -99,13 +98,13 @@ class _Following:
     async def _news(self) -> bytes:
         """The events after this place, which goes on."""
         feed = self._follower.feed
-        events = feed.events_from(self._place, self._cursor)
+        events = feed.events_from(self._offset, self._cursor)
         if events is not None:
-            self._place, self._closed = feed.end, feed.closed
+            self._offset, self._closed = feed.offset, feed.closed
             return events
-        offset = offset_at(self._place, self._state.incarnation)
-        frame = Frame(await self._service.log.read(self._read.name, offset, most=KEPT), self._read.cursor)
-        self._place, self._closed = frame.end, frame.closed
+        page = await self._service.log.read(self._read.name, self._offset, most=KEPT)
+        frame = Frame(page, self._read.cursor)
+        self._offset, self._closed = frame.next_offset, frame.closed
         return frame.event if frame.moved or frame.closed else b""
 
 

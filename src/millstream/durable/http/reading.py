@@ -90,9 +90,9 @@ async def _next_frame(service: Service, page: Page, receive: Receive) -> Frame |
     """What comes after a page that is the last; None, if nothing does in time."""
     now = asyncio.get_running_loop().time
     deadline = now() + service.settings.long_poll
-    async with service.following(page.state, page.end, receive) as follower:
+    async with service.following(page.state, page.next_offset, receive) as follower:
         while not follower.left:
-            frames = follower.feed.frames_from(page.end)
+            frames = follower.feed.frames_from(page.next_offset)
             if frames is None:
                 more = Frame(await service.log.read(page.state.name, page.next_offset), 0)
                 frames = [more] if more.moved or more.closed else []

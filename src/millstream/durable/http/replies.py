@@ -92,7 +92,8 @@ def acceptance(producer: Producer | None) -> list[tuple[bytes, bytes]]:
 def etag_of(page: Page, end: int | None = None) -> bytes:
     """A strong validator: which life of the stream, from where to where, and whether that is its end."""
     last = ":closed" if page.closed else ""
-    return f'"{page.state.incarnation}:{page.start}:{page.end if end is None else end}{last}"'.encode()
+    offset = page.offset_at(page.end if end is None else end)
+    return f'"{page.start}:{offset}{last}"'.encode()
 
 
 def matches(condition: bytes, etag: bytes) -> bool:

@@ -103,8 +103,8 @@ class Service:
         self._rounds: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def following(self, state: State, position: int, receive: Receive) -> AsyncIterator[Follower]:
-        """Follow a stream from about a position on, until the block ends.
+    async def following(self, state: State, offset: str, receive: Receive) -> AsyncIterator[Follower]:
+        """Follow a stream from about an offset on, until the block ends.
 
         Raises:
             Overloaded: when too many do.
@@ -112,7 +112,7 @@ class Service:
         """
         if len(self._followers) >= self.settings.max_followers:
             raise Overloaded("too many clients follow streams here")
-        feed = self.feeds.of(state, position)
+        feed = self.feeds.of(state, offset)
         leaving = asyncio.create_task(_wait_gone(receive))
         with feed.heard() as ear:
             leaving.add_done_callback(lambda _: ear.hint())

@@ -7,8 +7,9 @@ nobody's output: it is refused.
 from __future__ import annotations
 
 from millstream.durable.log import Log
+from millstream.durable.offsets import At
 from millstream.durable.runs.names import run_in
-from millstream.durable.state import State, offset_at
+from millstream.durable.state import State
 from millstream.errors import ControllerError
 
 
@@ -51,7 +52,7 @@ class Again:
         upto = min(self._place, state.tail)
         place = max(begin, state.start)
         while place < upto:
-            page = await self._log.read(state.name, offset_at(place, state.incarnation), most=upto - place)
+            page = await self._log.read(state.name, At(place, state.incarnation), most=upto - place)
             if data[place - begin : page.end - begin] != b"".join(page.messages):
                 raise ControllerError(self._differs())
             place = page.end

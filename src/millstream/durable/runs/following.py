@@ -15,7 +15,8 @@ from typing import Final, Self
 from millstream.durable.hints import Watch
 from millstream.durable.http.feeds import KEPT, Feed, Feeds
 from millstream.durable.log import Log
-from millstream.durable.state import State, offset_at
+from millstream.durable.offsets import At, Offset
+from millstream.durable.state import State
 from millstream.errors import Overloaded
 
 RECHECK: Final = 10.0
@@ -39,7 +40,19 @@ class Following:
         end: how far it wants to go; to the run's end, if None.
     """
 
-    __slots__ = ("_check", "_checked", "_ear", "_feed", "_feeds", "_stack", "end", "log", "place", "state")
+    __slots__ = (
+        "_check",
+        "_checked",
+        "_ear",
+        "_feed",
+        "_feeds",
+        "_offset",
+        "_stack",
+        "end",
+        "log",
+        "place",
+        "state",
+    )
 
     def __init__(
         self, log: Log, feeds: Feeds, state: State, place: int, check: Callable[[], Awaitable[None]]
@@ -53,6 +66,7 @@ class Following:
         self._ear: Watch | None = None
         self.state = state
         self.place = place
+        self._offset: Offset = At(place, state.incarnation)  # then whatever each page says
         self.end: int | None = None
 
     def __enter__(self) -> Self:
@@ -62,6 +76,11 @@ class Following:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def limit(self, part: slice) -> None:
+        """Read this part, and no more."""
+        self.place, self.end = part.start, part.stop
+        self._offset = At(part.start, self.state.incarnation)
 
     async def next(self) -> bytes:
         """What comes next, waited for if need be; nothing at the end.
@@ -94,23 +113,23 @@ class Following:
             await self.log.wait_until(
                 self.state.name, lambda now: now.closed or now.incarnation != incarnation, RECHECK
             )
-            offset = offset_at(self.place, incarnation)
-            self.state = (await self.log.read(self.state.name, offset, most=1)).state
+            self.state = (await self.log.read(self.state.name, self._offset, most=1)).state
             await self._ask()
 
     async def _news(self) -> bytes:
         """What has come, or nothing after a while."""
         if self._feed is None or self._ear is None:
-            self._feed = self._feeds.of(self.state, self.state.tail)
+            self._feed = self._feeds.of(self.state, self.state.next_offset)
             self._ear = self._stack.enter_context(self._feed.heard())
         feed, ended = self._feed, self._feed.ended  # it may end while the log is read
-        frames = None if ended else feed.frames_from(self.place)
+        frames = None if ended or isinstance(self._offset, At) else feed.frames_from(self._offset)
         if frames is None:
             data = await self._read(KEPT)
         else:
             data = b"".join([frame.body for frame in frames])
             if frames:
                 self.place, self.state = frames[-1].end, frames[-1].page.state
+                self._offset = frames[-1].next_offset
         if not data and not self.state.closed:
             if ended:
                 raise feed.error or Overloaded("the run cannot be followed here any more")
@@ -118,9 +137,8 @@ class Following:
         return data
 
     async def _read(self, most: int) -> bytes:
-        offset = offset_at(self.place, self.state.incarnation)
-        page = await self.log.read(self.state.name, offset, most=min(most, KEPT))
-        self.state, self.place = page.state, page.end
+        page = await self.log.read(self.state.name, self._offset, most=min(most, KEPT))
+        self.state, self.place, self._offset = page.state, page.end, page.next_offset
         return b"".join(page.messages)
 
     async def _ask(self) -> None:

@@ -8,6 +8,7 @@ repeats but one. All line ends become LF, which means the same (WHATWG HTML §9.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from millstream.durable.runs.names import event_id
@@ -19,14 +20,14 @@ class Marks:
 
     Args:
         run: its id.
-        incarnation: of its stream.
+        offset_at: the offset of a place in its stream.
     """
 
-    __slots__ = ("_after_cr", "_begun", "_incarnation", "_place", "_run")
+    __slots__ = ("_after_cr", "_begun", "_offset_at", "_place", "_run")
 
-    def __init__(self, run: str, incarnation: str) -> None:
+    def __init__(self, run: str, offset_at: Callable[[int], str]) -> None:
         self._run = run
-        self._incarnation = incarnation
+        self._offset_at = offset_at
         self._place = 0
         self._begun = b""  # an event whose end has not come yet
         self._after_cr = False
@@ -58,7 +59,7 @@ class Marks:
             self._place += len(event) + len(_END)
             return event + _END
         self._place += len(event) + _length(self._run)
-        return event + _line(self._run, self._place, self._incarnation)
+        return event + _line(self._run, self._offset_at(self._place))
 
 
 def last(run: str, words: bytes) -> bytes:
@@ -68,12 +69,12 @@ def last(run: str, words: bytes) -> bytes:
     return b"%bid: %b\n\n" % (words.removesuffix(b"\n"), event_id(run, THE_END))
 
 
-def _line(run: str, place: int, incarnation: str) -> bytes:
-    return b"\nid: %b\n\n" % event_id(run, offset_at(place, incarnation))
+def _line(run: str, offset: str) -> bytes:
+    return b"\nid: %b\n\n" % event_id(run, offset)
 
 
 def _length(run: str) -> int:
-    return len(_line(run, 0, "0" * 16))
+    return len(_line(run, offset_at(0, "0" * 16)))
 
 
 THE_END: Final = "end"

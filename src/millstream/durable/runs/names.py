@@ -7,7 +7,7 @@ In the log, a run's stream and all else that an application keeps for itself hav
 The endpoint serves no such name, so that its streams and the runs cannot meet, whatever a client writes.
 
 An event's id names the run and the place after the event, because `EventSource` gives back nothing else; an
-entity tag names the run and its incarnation, because that is all a browser's resumed download has.
+entity tag names the run and its producer's token, because that is all a browser's resumed download has.
 """
 
 from __future__ import annotations
@@ -82,15 +82,21 @@ def place_of(event: str) -> Place | None:
     return Place(run, offset) if colon and tag_in(run) else None
 
 
-def etag_of(run: str, incarnation: str) -> str:
-    """A strong one: a run's bytes never change by their place (RFC 9110 §8.8.1)."""
-    return f'"{run}.{incarnation}"'
+def etag_of(run: str, token: str) -> str:
+    """A strong one: what one producer writes never changes by its place (RFC 9110 §8.8.1)."""
+    return f'"{run}.{token}"'
 
 
 def run_of_etag(etag: str) -> str:
     """The run that an entity tag names; empty when it is none of ours."""
     run = etag.strip().removeprefix("W/").strip('"').partition(".")[0]
     return run if tag_in(run) else ""
+
+
+def token_of_etag(etag: str) -> str:
+    """The token in an entity tag; empty when it is no strong one (RFC 9110 §13.1.5)."""
+    shape = _ETAG.fullmatch(etag.strip())
+    return shape[1] if shape else ""
 
 
 def _one(texts: Sequence[str]) -> bytes:
@@ -107,5 +113,6 @@ SECRET: Final = f"{INTERNAL}secret"
 """The name of the stream that keeps the secret under which keys become ids."""
 
 _STREAM: Final = f"{INTERNAL}run."
+_ETAG: Final = re.compile(r'"[^".]*\.([^".]*)"')
 _TAG: Final = 8  # characters: six bytes
 _RUN: Final = re.compile(r"[A-Za-z0-9_-]{30}")  # and 22 characters: sixteen bytes

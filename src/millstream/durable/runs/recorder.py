@@ -17,11 +17,12 @@ from typing import Final
 from millstream.durable.appending import Append
 from millstream.durable.leasing import Lease
 from millstream.durable.log import Log
+from millstream.durable.offsets import At
 from millstream.durable.refusals import LogRefused
 from millstream.durable.runs.again import Again
 from millstream.durable.runs.marks import Marks
 from millstream.durable.runs.names import run_in
-from millstream.durable.state import State, offset_at
+from millstream.durable.state import State
 
 BATCH: Final = 256 * 1024
 """Bytes that leave together, unless one piece is longer; so many waiting leave at once."""
@@ -62,7 +63,7 @@ class Recorder:
         self._log = log
         self._lease = lease
         self._again = Again(log, lease.state)
-        self._marks = Marks(run_in(lease.name), lease.state.incarnation) if marked else None
+        self._marks = Marks(run_in(lease.name), lease.offset_at) if marked else None
         self._keep = keep
         self._on_fenced = on_fenced
         self._ends: deque[int] = deque()  # of appends: places at which may be trimmed
@@ -229,7 +230,7 @@ class Recorder:
         while ends and ends[0] <= state.tail - keep:
             place = ends.popleft()
         if place > state.start:
-            await self._log.trim(state.name, offset_at(place, state.incarnation))
+            await self._log.trim(state.name, At(place, state.incarnation))
 
 
 _CLOSING: Final = frozenset({End.COMPLETE, End.FAILED})
