@@ -228,7 +228,7 @@ async def head_of(response: Response, method: str = "GET") -> list[tuple[bytes, 
     body = body_of(response)
     await body.begin()
     try:
-        return body.head(OWN, method).headers.raw
+        return body.head(200, OWN, method).headers.raw
     finally:
         await body.give_up()
 

@@ -138,6 +138,21 @@ class Coded(TGController):
         response.content_type = "application/x-ndjson; charset=latin-1"
         yield TEXT
 
+    @expose("json")
+    def false_document(self) -> dict[str, str]:
+        response.content_type = "application/json; charset=latin-1"
+        return {"word": TEXT}
+
+    @expose()
+    def nonsense(self) -> str:
+        response.content_type = "text/plain; charset=nonsense"
+        return TEXT
+
+    @expose()
+    def their_own(self) -> bytes:
+        response.content_type = "text/plain; charset=nonsense"
+        return TEXT.encode()
+
 
 class Root(TGController):
     coded = Coded()
@@ -189,9 +204,14 @@ def test_a_codec_keeps_the_parameters_it_does_not_know(wire: WireClient) -> None
     assert reply.rest() == f"word\r\n{TEXT}\r\n".encode("latin-1")
 
 
-@pytest.mark.parametrize("path", ["contradicted", "false", "recorded"])
+@pytest.mark.parametrize("path", ["contradicted", "false", "false_document", "nonsense", "recorded"])
 def test_a_type_that_is_not_true_of_the_body_is_refused(wire: WireClient, path: str) -> None:
     assert wire.get(f"/coded/{path}").status == 500
+
+
+def test_of_bytes_only_their_author_knows_the_charset(wire: WireClient) -> None:
+    reply = wire.get("/coded/their_own")
+    assert (reply.headers["content-type"], reply.rest()) == ("text/plain; charset=nonsense", TEXT.encode())
 
 
 @pytest.mark.parametrize(

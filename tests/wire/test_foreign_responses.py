@@ -12,7 +12,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from tests.wire.conftest import PATIENCE, Probe, here, watched
 
-from millstream import Millstream, Reason, Settings, TGController, expose
+from millstream import Millstream, Reason, Settings, TGController, expose, response
 from millstream.errors import OutsideRequest
 from millstream.protocol.lifecycle import State
 from millstream.protocol.ports import Join
@@ -105,6 +105,16 @@ class Sync(TGController):
     @expose(on_disconnect="detach")
     def detached(self) -> Response:
         return self.step()
+
+    @expose()
+    def missing(self, status: int, own: int) -> Response:
+        response.status = status
+        return PlainTextResponse("", own)
+
+    @expose()
+    def missing_stream(self, status: int, own: int) -> Response:
+        response.status = status
+        return StreamingResponse(iter([""]), own)
 
 
 class Async(TGController):
@@ -317,3 +327,13 @@ def test_a_reader_that_does_not_read_holds_it_for_a_while_and_little_memory(
     statistics = probe.wait_ended()
     assert statistics.reason is Reason.STALLED
     assert probe.count * 65_536 < 32 * 1024 * 1024
+
+
+@pytest.mark.parametrize("path", ["/sync/missing", "/sync/missing_stream"])
+@pytest.mark.parametrize(("status", "own", "sent"), [(404, 200, 404), (404, 409, 409), (200, 201, 201)])
+def test_the_status_of_the_action_holds_where_the_response_says_none(  # noqa: PLR0917  a table
+    wire: WireClient, path: str, status: int, own: int, sent: int, probe: Probe
+) -> None:
+    for method in ("GET", "HEAD"):
+        reply = wire.get(f"{path}?status={status}&own={own}", probe.headers, method=method)
+        assert (reply.status, reply.rest()) == (sent, b"")

@@ -57,11 +57,12 @@ class ForeignBody:
         """
         await self._wait(lambda: self._start is not None)
 
-    def head(self, own: Sequence[tuple[bytes, bytes]], method: str) -> Head:
+    def head(self, status: int, own: Sequence[tuple[bytes, bytes]], method: str) -> Head:
         """Its head.
 
         Args:
-            own: what the author set; it comes on top where the response has nothing of that name.
+            status: that the author set; it holds where the response says no other than 200.
+            own: the headers likewise; they come on top where the response has nothing of that name.
             method: of the request.
 
         Raises:
@@ -69,7 +70,8 @@ class ForeignBody:
             ValueError: when it cannot be sent.
         """
         assert self._start is not None  # noqa: S101  it has begun
-        status = self._start["status"]
+        if self._start["status"] != _SILENT:
+            status = self._start["status"]
         if status not in _STATUSES:
             raise ControllerError(f"{self._action} returned a response with the status {status!r}")
         raw = without_servers(self._start.get("headers", ()))
@@ -189,4 +191,5 @@ class ForeignBody:
             self._news.set_result(None)
 
 
+_SILENT: Final = 200
 _STATUSES: Final = range(200, 600)

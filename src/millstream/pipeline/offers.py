@@ -31,6 +31,7 @@ class Offer:
     options: Mapping[str, Any]
     template: str | None
     charset: str  # of its text: the content type's, else the settings'
+    is_said: bool = False  # whether the action has said the content type: then a codec has to agree
     chosen_type: bool = True  # whether somebody decided on the content type; else a file's name tells its own
     download: Download | None = None
     row_type: type | None = None  # of the rows, where the action is annotated with it
@@ -40,8 +41,12 @@ class Offer:
     values: Values = VALUES  # and the adapters by which objects are read
 
     def type_for(self, codec: Codec) -> str:
-        """The content type of one stream; of several parts it names what separates them (RFC 2046 §5.1.1)."""
-        return codec.typed(self.content_type) if self._is_multipart else self.content_type
+        """The content type of one body; of several parts it names what separates them (RFC 2046 §5.1.1).
+
+        Raises:
+            ConfigurationError: when the action has said what is not true of this body.
+        """
+        return codec.typed(self.content_type) if self.is_said or self._is_multipart else self.content_type
 
     def said(self, content_type: str) -> Offer:
         """This offer in the content type that an action sets for its response."""
@@ -54,6 +59,7 @@ class Offer:
             content_type=with_charset(content_type, charset),
             options={**self.options, **self.codec.options_in(content_type)},
             charset=charset,
+            is_said=True,
             chosen_type=True,
         )
 

@@ -116,7 +116,8 @@ def _foreign(result: StarletteResponse, _offer: Offer, _action: str) -> Outcome:
 
 def _text(result: Any, offer: Offer, action: str) -> Outcome:
     """Text and bytes are a body already, under any codec: the author has written it."""
-    return Whole(Raw(action=action, charset=offer.charset).document(result), offer.content_type)
+    codec = Raw(action=action, charset=offer.charset)
+    return Whole(codec.document(result), offer.type_for(codec))
 
 
 def _adapted(result: Any, offer: Offer, action: str) -> Outcome:
@@ -167,7 +168,8 @@ def _document(result: Any, offer: Offer, action: str) -> Outcome:
     if hasattr(offer.codec, "expand"):  # it may hold a stream of its own
         alone = iter((result,))
         return Streamed(SyncSource(alone, alone))
-    return Whole(offer.encoder(action).document(result), offer.content_type)
+    encoder = offer.encoder(action)
+    return Whole(encoder.document(result), offer.type_for(encoder))
 
 
 def _named(result: Any, offer: Offer, action: str) -> Mapping[str, Any]:

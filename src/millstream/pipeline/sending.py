@@ -252,7 +252,7 @@ class Sending:
     def _foreign_head(self, body: ForeignBody) -> Head:
         own = self._response.cookies_and_headers()
         self._response.sent()
-        return body.head(own, self._request.method)
+        return body.head(self._response.status, own, self._request.method)
 
     async def _run_foreign(self, delivery: Delivery, body: ForeignBody) -> None:
         try:
