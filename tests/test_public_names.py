@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import millstream
+import millstream.database
 import millstream.testing
 
 FACADES = [millstream, millstream.testing]
+NAMES = Path(__file__).parent.parent / "docs" / "reference" / "names.md"
 
 
 @pytest.mark.parametrize("facade", FACADES, ids=lambda facade: facade.__name__)
@@ -38,3 +42,10 @@ def test_every_public_name_explains_itself(name: str) -> None:
 
 def test_the_front_door_says_what_it_is() -> None:
     assert importlib.import_module("millstream").__doc__
+
+
+@pytest.mark.parametrize("module", [*FACADES, millstream.database], ids=lambda module: module.__name__)
+def test_the_reference_lists_exactly_the_public_names(module: ModuleType) -> None:
+    section = NAMES.read_text("utf-8").partition(f"\n## `{module.__name__}`\n")[2].partition("\n## ")[0]
+    firsts = [row.split(" | ")[0] for row in section.splitlines() if row.startswith(("| `", "| [`"))]
+    assert sorted(name for first in firsts for name in re.findall(r"`(\w+)`", first)) == module.__all__

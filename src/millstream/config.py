@@ -135,13 +135,13 @@ class Settings:
     )
     max_streams: int = _setting(
         20_000,
-        "Open streams in this process; an action's own counts that action's; beyond, 503.",
+        "Open streams in this process; beyond, 503. If an action sets it, the open streams of that action.",
         least=1,
         per_action=True,
     )
     max_streams_per_client: int | None = _setting(
         None,
-        "Open streams of one client; an action's own counts that action's; beyond, 429.",
+        "Open streams of one client; beyond, 429. If an action sets it, the client's streams of that action.",
         least=1,
         per_action=True,
     )

@@ -84,7 +84,7 @@ def require_uncompressed(name: str, extension: str) -> None:
     if ending in _COMPRESSED and ending != extension:
         raise ConfigurationError(
             f"the download {name!r} ends in .{ending}, but the body that is saved is no such file: "
-            f"end the name in .{extension}"
+            + (f"end the name in .{extension}" if extension else f"drop the ending .{ending}")
         )
 
 
