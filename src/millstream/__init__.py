@@ -1,6 +1,6 @@
 """Millstream: a web framework whose unit of work is the stream.
 
-Everything an author needs is here. `millstream.database` and `millstream.testing` have the other public names.
+Everything an author needs is here; `millstream.database` and `millstream.testing` have other public names.
 """
 
 from millstream.app import Millstream
