@@ -20,7 +20,7 @@ from millstream.durable.http.endpoint import DurableStreams
 from millstream.durable.log import Log
 from millstream.durable.memory import MemoryEngine
 from millstream.durable.runs.declared import Durable
-from millstream.testing import Server, connect, serve
+from millstream.testing import BodyTruncated, Server, connect, serve
 
 pytestmark = pytest.mark.wire
 
@@ -185,10 +185,10 @@ WHOLE = {
 
 @pytest.mark.parametrize("action", WHOLE)
 async def test_a_run_is_taken_up_again_whatever_its_format(keeps: Server, action: str) -> None:
-    async with cutting(keeps.port, 500, 1500) as line:
+    async with cutting(keeps.port, 600, 900) as line:
         done = await asyncio.to_thread(tail, f"http://127.0.0.1:{line.port}/{action}")
     assert (done.returncode, done.stdout) == (0, WHOLE[action])
-    assert line.cuts > 1
+    assert line.cuts
 
 
 def test_a_run_that_fails_is_printed_to_its_end_and_is_a_failure(keeps: Server) -> None:
@@ -242,7 +242,7 @@ def test_the_users_headers_are_for_the_origin_that_was_named() -> None:
     assert back.stdout == '"None None"\n'
 
 
-def test_a_run_that_is_kept_at_another_origin_is_not_shown_the_users_headers() -> None:
+def test_a_stream_that_is_kept_at_another_origin_is_not_shown_the_users_headers() -> None:
     came: list[Any] = []
 
     async def elsewhere(scope: Any, _: Any, send: Any) -> None:
@@ -256,14 +256,52 @@ def test_a_run_that_is_kept_at_another_origin_is_not_shown_the_users_headers() -
 
         async def application(scope: Any, _: Any, send: Any) -> None:
             if scope["type"] == "http":
-                kept = [(b"stream-id", b"r"), (b"location", f"{other.url}/_streams/r".encode())]
+                kept = [(b"stream-next-offset", b"1"), (b"content-location", f"{other.url}/s".encode())]
                 await send({"type": "http.response.start", "status": 200, "headers": kept})
                 await send({"type": "http.response.body", "body": b"kept"})
 
         with serve(application) as one:
             done = tail(one.url, "-H", "X-Token: SECRET")
     assert done.stdout == "kept"
+    assert came
     assert b"x-token" not in dict(came)
+
+
+def test_a_run_is_followed_from_its_end_on(keeps: Server) -> None:
+    assert tail(f"{keeps.url}/table?n=3").stdout == "number\n0\n1\n2\n"
+    done = tail(f"{keeps.url}/table?n=3", "--from", "now")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_another_run_of_the_same_key_is_not_joined_to_the_first() -> None:
+    class Root(TGController):
+        @expose("ndjson", durable=Durable(key="one"))
+        async def one(self) -> AsyncIterator[int]:
+            for number in range(1000):
+                yield number
+                await asyncio.sleep(0.02)
+
+    app = Millstream(Root(), Settings(durable_url="memory:", drain_timeout=0.1))
+    with serve(app) as server, connect(server.host, server.port) as wire:
+
+        def status(path: str, *headers: tuple[str, str], method: str = "GET") -> int:
+            with connect(server.host, server.port) as other:
+                return other.get(path, headers, method=method).status
+
+        reply = wire.get("/one")
+        assert reply.next_chunk() is not None
+        run = reply.headers["stream-id"]
+        back = ("last-event-id", f"{run}:0"), ("if-match", reply.headers["etag"])
+        assert status("/one", *back) == 200
+        assert status(f"/_streams/{run}/stop", method="POST") == 202
+        with pytest.raises(BodyTruncated) as truncated:
+            reply.rest()
+        assert status("/one", *back) == 200
+        all_of_it = len(b"0\n") + len(truncated.value.received)
+        assert status("/one", ("last-event-id", f"{run}:{all_of_it}")) in {200, 410}
+        assert status("/one") == 200
+        assert status("/one", *back) == 412
+        assert status("/one", back[0]) == 200
 
 
 FORGED = "\x1b]0;mine\x07\x1b[2J\x9b31mred\x7f\x00\u202etxt.exe\u2028\ttab"

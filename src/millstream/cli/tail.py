@@ -3,16 +3,15 @@
 Three kinds of streams are told apart by what they answer:
 
 * server-sent events (WHATWG HTML §9.2) are asked for again with the last id that was seen;
-* durable streams name their next offset (`Stream-Next-Offset`), and runs of actions say where they are kept
-  (`Stream-Id`, `Location`): they are followed by long-polls, so that after any interruption the next byte is
-  the right one;
+* runs of durable actions say what they are (`Stream-Id`, `Location`), and are asked for again from the number
+  of bytes that came;
+* durable streams name their next offset (`Stream-Next-Offset`), and are followed by long-polls from there;
 * any other body is printed line by line, and cannot be taken up again once it is cut off.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -60,6 +59,8 @@ class _Follower:
         self._client = client
         self._followed = followed
         self._last_id = ""
+        self._etag = ""  # of a run
+        self._place = 0  # in a run
         self._retry = FIRST_WAIT
         self._offset = ""
         self._url = followed.url
@@ -80,17 +81,24 @@ class _Follower:
         if self._offset:
             return (yield from self._poll())
         headers = {"Last-Event-ID": self._last_id} if self._last_id else {}
+        if self._etag:
+            headers["If-Match"] = self._etag
         with self._get(headers) as reply:
             if self._refused(reply):
                 return False
-            if reply.status_code == NOTHING_MORE:
-                return True
-            if STANDS_AT not in reply.headers and _is_events(reply):
-                return (yield from self._read_events(reply))
-            if (kept := _kept_at(reply)) is not None:
-                self._url, self._offset = str(reply.url.join(kept)), self._followed.offset
-                return False
-            return (yield from self._read_lines(reply))
+            return reply.status_code == NOTHING_MORE or (yield from self._read(reply))
+
+    def _read(self, reply: httpx.Response) -> Reading:
+        """What a reply brings, by what kind of stream it is of."""
+        if STANDS_AT in reply.headers:
+            self._url = str(reply.url.join(reply.headers.get("content-location", "")))
+            self._offset = self._followed.offset
+            return False
+        if _is_events(reply):
+            return (yield from self._read_events(reply))
+        if _is_run(reply):
+            return (yield from self._read_run(reply))
+        return (yield from self._read_lines(reply))
 
     @contextmanager
     def _get(
@@ -125,30 +133,27 @@ class _Follower:
         with self._get({}, {"offset": self._offset, "live": "long-poll"}) as reply:
             if self._refused(reply):
                 return False
-            if _is_json(reply):
-                reply.read()
-                if reply.content:
-                    yield _lines_of(reply)
-            else:
-                yield from self._read_page(reply)
+            reply.read()
+        if reply.content:
+            yield _lines_of(reply)
         self._offset = reply.headers.get(STANDS_AT, self._offset)
         if reply.headers.get("stream-failed") == "true":
             raise StreamFailed("the stream has failed")
         closed: str = reply.headers.get("stream-closed", "")
         return closed == "true"
 
-    def _read_page(self, reply: httpx.Response) -> Iterator[bytes]:
-        """The bytes of a page; of one that is cut off, what came of it is had for good."""
-        end = OFFSET.fullmatch(reply.headers.get(STANDS_AT, ""))
-        length = reply.headers.get("content-length", "")
-        if end is None or not length.isdigit() or "content-encoding" in reply.headers:
-            yield reply.read()
-            return
-        place = int(end[1]) - int(length)
+    def _read_run(self, reply: httpx.Response) -> Reading:
+        """What is left of a run; asked for again as an `EventSource` does it, by the number of bytes."""
+        if self._followed.offset != START and not self._last_id:
+            self._url, self._offset = str(reply.url.join(reply.headers["location"])), self._followed.offset
+            return False
+        self._etag = self._etag or reply.headers.get("etag", "")
+        self._last_id = f"{reply.headers['stream-id']}:{self._place}"
         for chunk in reply.iter_bytes():
+            self._place += len(chunk)
+            self._last_id = f"{reply.headers['stream-id']}:{self._place}"
             yield chunk
-            place += len(chunk)
-            self._offset = f"{place:016d}{end[2]}"
+        return True
 
     def _read_events(self, reply: httpx.Response) -> Reading:
         is_back, came = bool(self._last_id), False
@@ -183,6 +188,8 @@ class _Follower:
         if reply.status_code < FIRST_FAILURE:
             self._lost_since = None
             return False
+        if reply.headers.get("stream-failed") == "true":
+            raise StreamFailed("the stream has failed")
         if reply.status_code not in TRY_AGAIN:
             raise StreamFailed(f"the server answered {reply.status_code} {reply.reason_phrase}")
         self._wait(f"the server answered {reply.status_code}", reply.headers.get("retry-after", ""))
@@ -211,13 +218,10 @@ def _is_events(reply: httpx.Response) -> bool:
     return content_type.startswith("text/event-stream")
 
 
-def _kept_at(reply: httpx.Response) -> str | None:
-    """Where what is answered can be had again from any offset; None for what is not kept."""
-    headers = reply.headers
-    if STANDS_AT in headers:
-        return str(headers.get("content-location", ""))
-    location, run = headers.get("location", ""), headers.get("stream-id", "")
-    return location if run and location.endswith(f"/{run}") else None
+def _is_run(reply: httpx.Response) -> bool:
+    """Whether it is a run, which its own URL names."""
+    location, run = reply.headers.get("location", ""), reply.headers.get("stream-id", "")
+    return bool(run) and str(location).endswith(f"/{run}")
 
 
 def _same_origin(one: str, other: str) -> bool:
@@ -229,20 +233,15 @@ def _same_origin(one: str, other: str) -> bool:
     return ports[0] == ports[1] or ports == [("http", 80), ("https", 443)]
 
 
-def _is_json(reply: httpx.Response) -> bool:
-    content_type: str = reply.headers.get("content-type", "")
-    return content_type.startswith("application/json")
-
-
 def _lines_of(reply: httpx.Response) -> bytes:
-    """The messages of a page of a JSON stream, one a line."""
+    """A page; of a JSON stream, its messages one a line."""
+    if not reply.headers.get("content-type", "").startswith("application/json"):
+        return reply.content
     return b"".join(json.dumps(message, ensure_ascii=False).encode() + b"\n" for message in reply.json())
 
 
+START: Final = "-1"
 STANDS_AT: Final = "stream-next-offset"
-OFFSET: Final = re.compile(r"([0-9]{16})(_[0-9a-f]{16})")
-"""An offset of a Millstream server: the number of bytes before it, and which stream's they are."""
-
 ACCEPT: Final = "text/event-stream, application/x-ndjson;q=0.9, text/*;q=0.8, */*;q=0.5"
 ABOUT_THE_END: Final = frozenset({"end", "goodbye"})
 """Events that say why a stream ends; whether that was well, the body's own end tells."""

@@ -83,6 +83,10 @@ class Content:
                 while data := await following.next():
                     yield data
                 if following.state.failed and not self._failure_ends:
+                    if not self._is_begun():  # there is no body that could be broken off
+                        raise HTTPError(
+                            410, "the run has failed, and there is no more of it", headers=_FAILED
+                        )
                     raise self._truncated(str(Reason.FAILED))
         except following.log.failures as away:
             following.log.outage.note(away)
@@ -173,6 +177,7 @@ def as_http() -> Iterator[None]:
 PRIVATE: Final = "private, no-store, no-transform"
 """How what is read may be cached: by nobody, since somebody else may not read it."""
 
+_FAILED: Final = {"Stream-Failed": "true"}
 _LONGEST: Final = 16  # digits
 _LONG: Final = 2**62
 """More bytes than any run has."""

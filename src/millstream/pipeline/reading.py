@@ -21,7 +21,7 @@ from millstream.durable.http.following import AGAIN
 from millstream.durable.outage import AWAY
 from millstream.durable.refusals import LogRefused, NoSuchStream, StreamGone
 from millstream.durable.runs.following import Following
-from millstream.durable.runs.names import run_in, stream_of, tag_in
+from millstream.durable.runs.names import etag_of, run_in, stream_of, tag_in
 from millstream.durable.state import State
 from millstream.engine.scope import Scope
 from millstream.engine.source import AsyncSource
@@ -230,6 +230,7 @@ class Reading(Sending):
         """Open what follows a place; `deliver` sends it."""
         run = run_in(state.name)
         self._chosen = replace(self._chosen, offer=self._offer_of(run, state.content_type))
+        self._require_match(etag_of(run, state.incarnation))
         offset = offset_in(state, wanted.offset, is_events=self._is_events)
         place = await opened.log.locate(state, offset)
         if self._has_all(state, place):
@@ -256,6 +257,17 @@ class Reading(Sending):
             partial(self._head, content),
             self._compression,
         )
+
+    def _require_match(self, etag: str) -> None:
+        """Go on only in the run that the client means: a key may have another one by now (RFC 9110 §13.1.1).
+
+        Raises:
+            HTTPError: 412.
+        """
+        condition = self._request.headers.get("if-match", "*")
+        tags = [tag.strip().removeprefix("W/") for tag in condition.split(",")]  # a compressed body's is weak
+        if "*" not in tags and etag not in tags:
+            raise HTTPError(412, "this run was begun anew")
 
     def _head(self, content: Content) -> Head:
         for field, text in self._chosen.offer.headers:
