@@ -83,6 +83,12 @@ def test_fields_choose_the_order_and_name_the_columns_of_an_empty_table() -> Non
     assert write([]) == b""
 
 
+def test_fields_choose_among_the_columns_of_a_query() -> None:
+    codec = Csv(action="a", charset="utf-8", fields=["c", "a"])
+    encode = codec.rows((Column("a"), Column("b"), Column("c")))
+    assert codec.head() + encode([(1, 2, 3)]) + encode([(4, 5, None)]) == b"c,a\r\n3,1\r\n,4\r\n"
+
+
 def test_a_column_left_out_is_an_empty_cell() -> None:
     assert cells(write([{"a": 1, "b": 2}, {"b": 3}, {}])) == [["a", "b"], ["1", "2"], ["", "3"], ["", ""]]
 

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 from millstream.codecs.table import TableCodec
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.columns import Column
+from millstream.protocol.dialects import Transposed
 
 
 class Cells(TableCodec):
@@ -113,6 +114,17 @@ def test_fields_choose_among_declared_columns() -> None:
 def test_two_columns_of_one_name_are_refused() -> None:
     with pytest.raises(WrongItem, match="two columns named 'a'"):
         codec().rows((Column("a"), Column("a")))
+
+
+def test_fields_choose_among_the_columns_of_a_query_and_not_among_those_of_a_dict() -> None:
+    made, columns = codec(fields=["c", "a"]), (Column("a"), Column("b"), Column("c"))
+    assert made.rows(columns)([(1, 2, 3)]) == b"[3, 1]\n"
+    assert codec(fields=["c", "a"]).rows(columns)(Transposed([[1], [2], [3]])) == b"[3, 1]\n"
+    with create_engine("sqlite://").connect() as connection:
+        row = connection.execute(text("select 1 as a, 2 as b, 3 as c")).one()
+    assert list(made.cells(row)) == [3, 1]
+    with pytest.raises(WrongItem, match="its column 'b' is not among"):
+        made.cells({"a": 1, "b": 2})
 
 
 def test_batches_with_other_columns_go_by_name() -> None:

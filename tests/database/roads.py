@@ -45,12 +45,14 @@ class Arrived:
     written: bool  # whether the database wrote rows by itself
 
 
-def codec(format_: str) -> Codec:
-    return DEFAULT[format_](action="a", charset="utf-8")
+def codec(format_: str, **options: Any) -> Codec:
+    return DEFAULT[format_](action="a", charset="utf-8", **options)
 
 
-def returned(database: Database, query: Any, format_: str, batch: int | None = None) -> Arrived:
-    encoder = codec(format_)
+def returned(
+    database: Database, query: Any, format_: str, batch: int | None = None, **options: Any
+) -> Arrived:
+    encoder = codec(format_, **options)
     source = source_of(database.rows(query, batch=batch))
     assert source is not None
     batches = batches_of(source, encoder)
@@ -71,13 +73,17 @@ def returned(database: Database, query: Any, format_: str, batch: int | None = N
     return Arrived(read(format_, body), None, written)
 
 
-def looped(database: Database, query: Any, format_: str, columns: tuple[Column, ...] = ()) -> Arrived:
+def looped(
+    database: Database, query: Any, format_: str, columns: tuple[Column, ...] = (), **options: Any
+) -> Arrived:
     with Session(database.engine) as session:
-        return _one_by_one(lambda: session.execute(query), format_, columns)
+        return _one_by_one(lambda: session.execute(query), codec(format_, **options), format_, columns)
 
 
-def iterated(database: Database, query: Any, format_: str, columns: tuple[Column, ...] = ()) -> Arrived:
-    return _one_by_one(lambda: database.rows(query), format_, columns)
+def iterated(
+    database: Database, query: Any, format_: str, columns: tuple[Column, ...] = (), **options: Any
+) -> Arrived:
+    return _one_by_one(lambda: database.rows(query), codec(format_, **options), format_, columns)
 
 
 def columns_of(database: Database, query: Any) -> tuple[Column, ...]:
@@ -105,8 +111,9 @@ def read(format_: str, body: bytes) -> Any:
     return body
 
 
-def _one_by_one(rows_of: Callable[[], Iterable[Any]], format_: str, columns: tuple[Column, ...]) -> Arrived:
-    encoder = codec(format_)
+def _one_by_one(
+    rows_of: Callable[[], Iterable[Any]], encoder: Codec, format_: str, columns: tuple[Column, ...]
+) -> Arrived:
     if columns:
         encoder.declare(columns)
     body, rows = encoder.head(), 0

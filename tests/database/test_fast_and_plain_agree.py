@@ -294,11 +294,13 @@ def queries(database: Database, name: str, type_: Any) -> dict[str, Any]:
     }
 
 
-def require_same(database: Database, query: Any, format_: str, batch: int | None = None) -> Arrived:
+def require_same(
+    database: Database, query: Any, format_: str, batch: int | None = None, **options: Any
+) -> Arrived:
     columns = columns_of(database, query) if format_ in TYPED else ()
-    fast = returned(database, query, format_, batch)
+    fast = returned(database, query, format_, batch, **options)
     for road in (looped, iterated):
-        plain = road(database, query, format_, columns)
+        plain = road(database, query, format_, columns, **options)
         assert (fast.failure, fast.content) == (plain.failure, plain.content), (road.__name__, format_)
     return fast
 
@@ -444,6 +446,14 @@ def test_columns_have_one_name_on_every_road(things: Database) -> None:
                 require_same(things, query, format_)
     empty = returned(things, NAMED["no rows"], "csv")
     assert empty.content == b"id,upper\r\n"
+
+
+@pytest.mark.parametrize("format_", ["csv", "xlsx", *TYPED])
+@pytest.mark.parametrize("fields", [["name", "id"], ["name"], ["id", "more"]])
+def test_fields_choose_the_same_columns_on_every_road(
+    things: Database, fields: list[str], format_: str
+) -> None:
+    require_same(things, select(Thing.id, Thing.name, Thing.id + 1), format_, fields=fields)
 
 
 LOOSE: Final = Table(

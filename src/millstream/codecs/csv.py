@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Final
 from millstream.codecs.base import Codec, text_encoder
 from millstream.codecs.columns import LINE_END, CsvCells
 from millstream.codecs.objects import UNWRITABLE
-from millstream.codecs.rows import Readers, checked_fields
+from millstream.codecs.rows import Readers, checked_fields, chosen_cells
 from millstream.codecs.values import NAN, Cell, Values
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.columns import Column
@@ -69,7 +69,7 @@ class Csv(Codec):
     ) -> None:
         super().__init__(action=action, charset=charset)
         _check_delimiter(delimiter)
-        self._fields = self._names = checked_fields(self.name, fields) or ()
+        self._chosen = self._fields = self._names = checked_fields(self.name, fields) or ()
         self._header = header
         self._readers = self.readers = Readers(self._fields or None)
         self._guard = _guard_for(delimiter) if guard_formulas else None
@@ -130,6 +130,8 @@ class Csv(Codec):
     def rows(self, columns: tuple[Column, ...], /) -> Callable[[Sequence[Sequence[Any]]], bytes]:
         """Batches, converted column by column and written at once."""
         names = self.distinct_names(columns)
+        if self._chosen and not set(names) <= set(self._chosen):
+            return chosen_cells(self.rows, columns, self._chosen)
         if self._fields and self._fields != names:
             return super().rows(columns)
         opening = b"" if self._fields else self._open(names)

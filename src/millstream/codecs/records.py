@@ -81,7 +81,7 @@ def named_tuple(kind: type) -> Adapter | None:
 
 def database_row(kind: type) -> Adapter | None:
     """Rows of SQLAlchemy, which hide their names behind `_mapping`."""
-    return Adapter(Nature.RECORD, _read_row) if hasattr(kind, "_mapping") else None
+    return Adapter(Nature.RECORD, _read_row) if is_database_row(kind) else None
 
 
 def driver_range(kind: type) -> Adapter | None:
@@ -101,6 +101,11 @@ def mapping(kind: type) -> Adapter | None:
     if issubclass(kind, Mapping) or (hasattr(kind, "keys") and hasattr(kind, "__getitem__")):
         return Adapter(Nature.RECORD, _read_mapping)
     return None
+
+
+def is_database_row(kind: type) -> bool:
+    """Whether a class is that of SQLAlchemy's rows."""
+    return hasattr(kind, "_mapping")
 
 
 def is_mapped(kind: type) -> bool:

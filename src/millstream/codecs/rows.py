@@ -1,12 +1,13 @@
 """How rows are read: by the type of the item, decided once a type.
 
-A row is a record (see `records`), or a plain tuple or list where `fields` names its cells. An item that has
+A row is a record (see `records`), or a plain tuple or list where `fields` names its cells. Of the rows of a
+query `fields` chooses the columns of a table. An item that has
 many rows, such as a data frame, leaves the codec by `ManyRows`: whoever pulls the items takes it apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
@@ -14,9 +15,15 @@ import msgspec
 
 from millstream.codecs.adapters import DEFAULT, Adapters
 from millstream.codecs.natures import Adapter, Nature, described
-from millstream.codecs.records import read_cells
+from millstream.codecs.records import is_database_row, read_cells
 from millstream.errors import ConfigurationError
+from millstream.protocol.columns import Column
+from millstream.protocol.dialects import Transposed
 from millstream.protocol.ports import ManyRows
+
+Cells = Sequence[Sequence[Any]]
+RowsEncoder = Callable[[tuple[Column, ...]], Callable[[Cells], bytes]]
+"""The `rows` of a codec."""
 
 MOST_TYPES: Final = 64
 """How many types of items one stream remembers; more than that are types made per item."""
@@ -45,6 +52,8 @@ class Readers(dict[type, Callable[[Any], Any] | None]):
             return partial(read_cells, self._fields)
         if adapter.nature is Nature.ROWS:
             return partial(_leave, adapter)
+        if self._fields is not None and is_database_row(kind) and not self._in_json:
+            return partial(_read_chosen, frozenset(self._fields), adapter.read)
         read = adapter.in_json if self._in_json else adapter.read
         if adapter.nature is Nature.VALUE and (adapter.is_own or not self._in_json):
             return partial(self._read_again, read)
@@ -61,6 +70,25 @@ class Readers(dict[type, Callable[[Any], Any] | None]):
         if self._in_json:
             return made
         raise TypeError(f"it stands for {described(type(made))}, which is no row")
+
+
+def chosen_cells(
+    rows: RowsEncoder, columns: tuple[Column, ...], fields: Sequence[str]
+) -> Callable[[Cells], bytes]:
+    """Make the function that encodes of the rows of a query the columns that `fields` chooses."""
+    at = [number for number, column in enumerate(columns) if column.name in fields]
+    encode = rows(tuple(columns[number] for number in at))
+
+    def encode_chosen(batch: Cells) -> bytes:
+        if isinstance(batch, Transposed):
+            return encode(Transposed([batch.columns[number] for number in at]))
+        return encode([[row[number] for number in at] for row in batch])
+
+    return encode_chosen
+
+
+def _read_chosen(fields: Collection[str], read: Callable[[Any], dict[str, Any]], row: Any) -> dict[str, Any]:
+    return {name: cell for name, cell in read(row).items() if name in fields}
 
 
 def _leave(adapter: Adapter, item: Any) -> NoReturn:

@@ -17,7 +17,7 @@ import msgspec
 from millstream.codecs.base import Codec
 from millstream.codecs.natures import Adapter, Nature
 from millstream.codecs.records import Reader
-from millstream.codecs.rows import MOST_TYPES, Readers, checked_fields
+from millstream.codecs.rows import MOST_TYPES, Readers, checked_fields, chosen_cells
 from millstream.protocol.columns import Column
 
 Cells = Sequence[Any]
@@ -70,6 +70,8 @@ class TableCodec(Codec):
     def rows(self, columns: tuple[Column, ...], /) -> Callable[[Sequence[Cells]], bytes]:
         """Batches, taken as they are where their columns are the settled ones."""
         known = dict(zip(self.distinct_names(columns), columns, strict=True))
+        if self._fields and not set(known) <= set(self._fields):
+            return chosen_cells(self.rows, columns, self._fields)
         # What the action declares is the truth, what the query knows of the same kind completes it.
         self.declare(tuple(map(partial(_completed, known), self.columns)) or columns)
         return self.batch if self.names == tuple(known) else super().rows(columns)

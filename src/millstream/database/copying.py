@@ -16,14 +16,13 @@ from typing import Any, Final, TypeVar, cast
 from psycopg import ClientCursor, Error, errors
 from psycopg import Connection as Driver
 from psycopg.abc import PQGen
-from psycopg.adapt import Transformer
 from psycopg.generators import execute, fetch, fetch_many
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 from sqlalchemy.engine import Connection
 
-from millstream.database.loading import is_usual
+from millstream.database.loading import is_usual, loader_of
 from millstream.database.stopping import PATIENCE, minded
 from millstream.database.translating import translated
 from millstream.errors import StreamInterrupted
@@ -69,8 +68,7 @@ class Copying:
 
     def loader(self, type_: int) -> Callable[[bytes], Any]:
         """What makes of a value in PostgreSQL's spelling what psycopg makes of it."""
-        load: Callable[[bytes], Any] = Transformer(self._driver).get_loader(type_, Format.TEXT).load
-        return load
+        return loader_of(self._driver, type_)
 
     def told(self, parameter: str) -> str:
         """What the server has told of its settings."""

@@ -5,20 +5,28 @@ psycopg raises an error for most of them, which ends the whole result, and reads
 connections of a `Database` give such a value as text, spelled as PostgreSQL spells it, to an author's code
 and to an export. All other values stay what psycopg makes of them.
 
-Only types are taught that psycopg itself reads: an author may have taught the driver otherwise.
+The loaders that can do so are written in Python, and cost more than reading the value. So a cursor reads rows
+with psycopg's own, and reads those again that psycopg refuses. Only types are taught that psycopg itself
+reads: an author may have taught the driver otherwise.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final
 
 from psycopg import DataError
-from psycopg.abc import AdaptContext, Buffer, Loader
+from psycopg.abc import AdaptContext, Buffer, Loader, PQGen
+from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.adapt import Loader as BaseLoader
 from psycopg.pq import Format
+
+_Transformer: Any = Transformer  # of C or of Python, so that type checkers do not take it for a class
+_load_rows: Final = _Transformer.load_rows
+_load_row: Final = _Transformer.load_row
 
 
 def teach(connection: Any) -> None:
@@ -27,11 +35,15 @@ def teach(connection: Any) -> None:
     Args:
         connection: a `psycopg.Connection` or `AsyncConnection`; Any, because they have no base in common.
     """
-    adapters = connection.adapters
-    for type_, made in _MADE.items():
-        known = adapters.get_loader(type_, Format.TEXT)
-        if known is not None and _package(known) in _PSYCOPG:
-            adapters.register_loader(type_, made(known))
+    _register(connection.adapters, {_INTERVAL: _interval_loader})
+    connection.cursor_factory = _reading_again(connection.cursor_factory)
+    connection.server_cursor_factory = _reading_again(connection.server_cursor_factory)
+
+
+def loader_of(context: AdaptContext, type_: int) -> Callable[[bytes], Any]:
+    """What makes of a value in PostgreSQL's spelling what a cursor of this module gives for it."""
+    load: Callable[[bytes], Any] = _again(context).get_loader(type_, Format.TEXT).load
+    return load
 
 
 def is_usual(loader: type[Loader] | None) -> bool:
@@ -41,6 +53,68 @@ def is_usual(loader: type[Loader] | None) -> bool:
 
 def _package(loader: type[Loader]) -> str:
     return loader.__module__.partition(".")[0]
+
+
+def _register(adapters: AdaptersMap, made: dict[int, Callable[[type[Loader]], type[Loader]]]) -> None:
+    for type_, make in made.items():
+        known = adapters.get_loader(type_, Format.TEXT)
+        if known is not None and _package(known) in _PSYCOPG:
+            adapters.register_loader(type_, make(known))
+
+
+class _Taught:
+    """The context of a connection or a cursor, with loaders that give a text where psycopg's raise."""
+
+    def __init__(self, context: AdaptContext) -> None:
+        self.connection = context.connection
+        self.adapters = AdaptersMap(context.adapters)
+        _register(self.adapters, dict.fromkeys(_MOMENTS, _loader))
+
+
+def _again(context: AdaptContext) -> _Transformer:
+    return _Transformer(_Taught(context))
+
+
+class _ReadingTwice(_Transformer):  # type: ignore[misc]  # see there
+    """Reads the rows of a result, and once more with other loaders if psycopg refuses a value."""
+
+    def load_rows(self, row0: int, row1: int, make_row: Any) -> Any:
+        """See `Transformer`."""
+        try:
+            return _load_rows(self, row0, row1, make_row)
+        except DataError:
+            return self._again().load_rows(row0, row1, make_row)
+
+    def load_row(self, row: int, make_row: Any) -> Any:
+        """See `Transformer`."""
+        try:
+            return _load_row(self, row, make_row)
+        except DataError:
+            return self._again().load_row(row, make_row)
+
+    def _again(self) -> _Transformer:
+        again = _again(self)
+        again.set_pgresult(self.pgresult)
+        return again
+
+
+class _Cursor:
+    """A cursor whose transformer is one of this module; psycopg makes a new one for each query.
+
+    No public name of psycopg leads there, or every value would cost a call.
+    """
+
+    def _start_query(self, query: Any = None) -> PQGen[None]:
+        cursor: Any = super()
+        yield from cursor._start_query(query)  # noqa: SLF001  see above
+        self._tx = _ReadingTwice(self)
+
+
+@lru_cache
+def _reading_again(factory: type[Any]) -> type[Any]:
+    if issubclass(factory, _Cursor):
+        return factory
+    return type(factory.__name__, (_Cursor, factory), {})
 
 
 @lru_cache
@@ -95,8 +169,9 @@ def _microseconds(seconds: str | None) -> int:
     return int(whole) * 1_000_000 + int(fraction.ljust(6, "0"))
 
 
-_MADE: Final = {**dict.fromkeys((1082, 1083, 1114, 1184, 1266), _loader), 1186: _interval_loader}
-"""By the numbers of date, time, timestamp, timestamptz, timetz and interval (`pg_type.dat`)."""
+_MOMENTS: Final = (1082, 1083, 1114, 1184, 1266)
+"""The numbers of date, time, timestamp, timestamptz and timetz, which never change (`pg_type.dat`)."""
+_INTERVAL: Final = 1186
 _PSYCOPG: Final = frozenset({"psycopg", "psycopg_binary", "psycopg_c"})
 _IS_LARGE: Final = re.compile(rb"inf|[0-9]{7}").search
 """Whether an interval may be beyond what psycopg reads: a fraction of a second has six digits."""
