@@ -191,6 +191,12 @@ def test_the_last_event_has_an_id_that_no_other_can_have() -> None:
         codec().item(Event("a", id=END_ID))
 
 
+@pytest.mark.parametrize("identity", [f" {END_ID}", f"{END_ID}\t", f"  {END_ID} "])
+def test_no_id_is_the_reserved_one_once_a_header_has_lost_its_blanks(identity: str) -> None:
+    with pytest.raises(WrongItem, match="is that of the last event"):
+        codec().item(Event("a", id=identity))
+
+
 @pytest.mark.parametrize(
     ("end", "expected"),
     [

@@ -149,7 +149,7 @@ def test_what_was_set_can_be_read_after_the_head_has_left() -> None:
 
 
 @pytest.mark.parametrize("text", ["/; Domain=evil.example", "/\x0b", "/;", "é"])
-@pytest.mark.parametrize("attribute", ["path", "domain", "expires"])
+@pytest.mark.parametrize("attribute", ["path", "domain", "expires", "max_age"])
 def test_a_cookies_attribute_cannot_add_another_attribute(attribute: str, text: str) -> None:
     response = Response()
     with pytest.raises(ValueError, match=f"'a' was given the {attribute}"):

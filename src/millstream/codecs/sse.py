@@ -196,7 +196,7 @@ class Sse(ObjectCodec):
             lines = b"event: %b\n" % event.event.encode()
         if event.id is not None:
             identity = str(event.id)
-            if identity == self.end_id:
+            if identity.strip(" \t") == self.end_id:  # as a header will have it
                 raise self.refusal(event, f"its id {END_ID!r} is that of the last event: choose another")
             self._last_id = identity.encode()
             lines += b"id: %b\n" % self._last_id

@@ -129,7 +129,13 @@ class Response(StarletteResponse):
             ValueError: when an attribute holds what would be read as another attribute.
         """
         self.require_unsent("a cookie")
-        for name, said in (("path", path), ("domain", domain), ("expires", expires), ("samesite", samesite)):
+        for name, said in (
+            ("path", path),
+            ("domain", domain),
+            ("expires", expires),
+            ("max_age", max_age),
+            ("samesite", samesite),
+        ):
             if isinstance(said, str) and not _COOKIE_ATTRIBUTE(said):
                 raise ValueError(
                     f"the cookie {key!r} was given the {name} {said!r}: it may hold no semicolon, no line "
