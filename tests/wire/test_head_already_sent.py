@@ -27,6 +27,8 @@ CHANGES: dict[str, Callable[[], None]] = {
     "the status": lambda: setattr(response, "status", 201),
     "a cookie": lambda: response.set_cookie("late", "1"),
     "the type": lambda: setattr(response, "content_type", "text/x-late"),
+    "a header as ASGI has it": lambda: response.raw_headers.append((b"x-late", b"1")),
+    "all headers as ASGI has them": lambda: setattr(response, "raw_headers", [(b"x-late", b"1")]),
 }
 
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response as StarletteResponse
@@ -48,6 +48,17 @@ class _Headers(MutableHeaders):
             raise AttributeError(f"response.headers has no attribute {name!r}: {instead}")
 
 
+class _SentHeaders(tuple[tuple[bytes, bytes], ...]):
+    """The headers as ASGI has them, once they have left: whoever would add one learns that it is too late."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise HeadAlreadySent("a header")
+
+
 class Response(StarletteResponse):
     """What an action says about its response before there is one; the `response` proxy leads here.
 
@@ -69,6 +80,8 @@ class Response(StarletteResponse):
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _SETTABLE:
             raise AttributeError(_not_there(name))
+        if name == "raw_headers":
+            self.require_unsent("a header")
         super().__setattr__(name, value)
 
     if not TYPE_CHECKING:  # where a checker would take any name
@@ -168,11 +181,14 @@ class Response(StarletteResponse):
         """Forget what was said: the action is called once more."""
         self._status = 200
         self._sent = False
-        self.raw_headers.clear()
+        self._own_headers = None
+        self.raw_headers = []
 
     def sent(self) -> None:
         """The head leaves now."""
-        self._sent = True
+        if not self._sent:
+            self.raw_headers = cast("list[tuple[bytes, bytes]]", _SentHeaders(self.raw_headers))
+            self._sent = True
 
     def cookies_and_headers(self) -> Sequence[tuple[bytes, bytes]]:
         """What the author set, for a response that brings its own head."""
