@@ -37,7 +37,7 @@ import pyarrow.dataset  # type: ignore[import-untyped]  # as above
 import pyarrow.parquet  # type: ignore[import-untyped]  # as above
 import pydantic
 import pytest
-from sqlalchemy import ForeignKey, create_engine, select, text
+from sqlalchemy import ForeignKey, create_engine, insert, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column, relationship
 from sqlmodel import Field, SQLModel
 
@@ -483,6 +483,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "generator": (lambda: yielded(1), "it holds a generator: put list(...) of it there"),
     "iterator": (lambda: map(int, []), "it holds a map: put list(...) of it there"),
     "query": (lambda: select(Entity), "it holds a query: return it"),
+    "insert": (lambda: insert(Entity).returning(Entity), "it holds a statement that only a session can run"),
     "grouping": (lambda: pd.DataFrame([ROW]).groupby("a"), "it holds a grouping of pandas: aggregate it"),
     "complex": (lambda: 1j, "it holds a complex: yield a dict of it"),
     "connection": (duckdb.connect, "it holds a connection of duckdb"),

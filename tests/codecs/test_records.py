@@ -5,7 +5,17 @@ from typing import Any
 import pydantic
 import pytest
 from sqlalchemy import ForeignKey, create_engine, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, load_only, mapped_column, relationship, undefer
+from sqlalchemy.orm import (
+    Bundle,
+    DeclarativeBase,
+    Mapped,
+    Session,
+    aliased,
+    load_only,
+    mapped_column,
+    relationship,
+    undefer,
+)
 
 from millstream.codecs.adapters import DEFAULT
 from millstream.codecs.natures import Nature
@@ -100,8 +110,28 @@ def test_an_object_that_has_expired_is_refused_and_not_loaded_again(session: Any
 def test_a_row_has_the_columns_of_the_objects_in_it(session: Any) -> None:
     joined = select(User, Post.number).join(Post)
     assert read(session.execute(joined).one()) == {"id": 1, "name": "ann", "kind": "user", "number": 7}
-    with pytest.raises(ValueError, match="two columns named 'id'"):
-        read(session.execute(select(User.id, User)).first())
+    twice = read(session.execute(select(User.id, User).where(User.id == 1)).first())
+    assert twice == {"id": 1, "id_1": 1, "name": "ann", "kind": "user"}
+
+
+def test_a_row_may_hold_objects_of_an_alias_which_has_no_name(session: Any) -> None:
+    other = aliased(Post)
+    joined = select(User.name, other, Post).join(Post).join(other, other.number == Post.number)
+    read_row = read(session.execute(joined).one())
+    assert read_row == {"name": "ann", "number": 7, "user_id": 1, "number_1": 7, "user_id_1": 1}
+    none_there = select(User.name, other).outerjoin(other, other.user_id == User.id).where(User.id == 2)
+    with pytest.raises(ValueError, match="no object for an alias of a class: give the alias a name"):
+        read(session.execute(none_there).one())
+
+
+def test_a_bundle_is_columns_of_its_row(session: Any) -> None:
+    bundle: Bundle[Any] = Bundle("b", User.id, Bundle("c", User.name, User.kind.label("k")))
+    assert read(session.execute(select(bundle, Post.number).join(Post)).one()) == {
+        "id": 1,
+        "name": "ann",
+        "k": "user",
+        "number": 7,
+    }
 
 
 def test_an_older_model_of_pydantic_is_a_record() -> None:

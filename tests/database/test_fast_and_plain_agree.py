@@ -55,7 +55,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
+from sqlalchemy.orm import Bundle, DeclarativeBase, Mapped, Session, aliased, mapped_column
 from tests.database.roads import COPYING, FORMATS, TYPED, Arrived, columns_of, iterated, looped, returned
 
 from millstream.database import Database
@@ -409,6 +409,10 @@ OTHER: Final = aliased(Thing)
 NAMED: Final[dict[str, Any]] = {
     "attributes": select(Thing.id, Thing.name),
     "an alias": select(OTHER.id, OTHER.name.label("n")),
+    "a class": select(Thing),
+    "an alias of a class": select(OTHER),
+    "two classes": select(Thing, OTHER, OTHER.id).join(OTHER, OTHER.id == Thing.id),
+    "bundles": select(Bundle("b", Thing.id, Bundle("c", Thing.name)), func.count()).group_by(Thing.id),
     "two of one name": select(Thing.id, OTHER.id).join(OTHER, OTHER.id == Thing.id),
     "functions": select(
         func.count(), func.count(Thing.id), func.max(Thing.id), func.coalesce(func.max(Thing.name), "")

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Integer, func, literal_column, select, text, union
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    ForeignKey,
+    Integer,
+    create_engine,
+    func,
+    insert,
+    lambda_stmt,
+    literal_column,
+    select,
+    text,
+    union,
+)
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, Query, aliased, mapped_column
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Query,
+    Session,
+    aliased,
+    load_only,
+    mapped_column,
+    with_polymorphic,
+)
 
 from millstream.database.queries import as_query, by_columns
 
@@ -19,6 +42,63 @@ class Thing(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column("the_name")
     secret: Mapped[str] = mapped_column(deferred=True)
+
+
+class Animal(Base):
+    """Its dogs are always loaded whole, others where a query asks for it; its fish have their own table."""
+
+    __tablename__ = "animals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012  SQLAlchemy's way
+
+
+class Dog(Animal):
+    bark: Mapped[str | None]
+    chip: Mapped[str | None] = mapped_column(deferred=True)
+
+    __mapper_args__ = {"polymorphic_identity": "dog", "polymorphic_load": "inline"}  # noqa: RUF012  as above
+
+
+class Cat(Animal):
+    purr: Mapped[str | None]
+
+    __mapper_args__ = {"polymorphic_identity": "cat"}  # noqa: RUF012  as above
+
+
+class Fish(Animal):
+    __tablename__ = "fish"
+
+    id: Mapped[int] = mapped_column(ForeignKey("animals.id"), primary_key=True)
+    fins: Mapped[int]
+
+    __mapper_args__ = {"polymorphic_identity": "fish"}  # noqa: RUF012  as above
+
+
+class Person(Base):
+    """All of its subclasses are always loaded whole, from their tables."""
+
+    __tablename__ = "people"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+
+    __mapper_args__ = {  # noqa: RUF012  as above
+        "polymorphic_on": "kind",
+        "polymorphic_identity": "person",
+        "with_polymorphic": "*",
+    }
+
+
+class Pilot(Person):
+    __tablename__ = "pilots"
+
+    id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
+    hours: Mapped[int]
+
+    __mapper_args__ = {"polymorphic_identity": "pilot"}  # noqa: RUF012  as above
 
 
 def columns(statement: object) -> list[str]:
@@ -66,3 +146,78 @@ def test_a_text_is_a_query() -> None:
 
 def test_what_is_no_query_is_none() -> None:
     assert [as_query(each) for each in (None, "select 1", [1], Thing)] == [None] * 4
+
+
+def test_a_lambda_is_the_query_that_it_makes() -> None:
+    assert columns(lambda_stmt(lambda: select(Thing.id, Thing.name))) == ["id", "name"]
+
+
+ALL: Any = with_polymorphic(Animal, "*")
+APART: Any = with_polymorphic(Animal, [Cat, Fish], aliased=True, flat=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (
+            select(Animal),
+            [
+                ("id", "kind", "bark"),
+                (1, "animal", None),
+                (2, "dog", "w"),
+                (3, "cat", None),
+                (4, "fish", None),
+            ],
+        ),
+        (
+            select(ALL),
+            [
+                ("id", "kind", "bark", "purr", "fins"),
+                (1, "animal", None, None, None),
+                (2, "dog", "w", None, None),
+                (3, "cat", None, "p", None),
+                (4, "fish", None, None, 2),
+            ],
+        ),
+        (
+            select(APART, Animal.kind).join(Animal, Animal.id == APART.id),
+            [
+                ("id", "kind", "purr", "fins", "kind_1"),
+                (1, "animal", None, None, "animal"),
+                (2, "dog", None, None, "dog"),
+                (3, "cat", "p", None, "cat"),
+                (4, "fish", None, 2, "fish"),
+            ],
+        ),
+        (
+            select(ALL).options(load_only(ALL.id, ALL.Fish.fins)),
+            [("id", "kind", "fins"), (1, "animal", None), (2, "dog", None), (3, "cat", None), (4, "fish", 2)],
+        ),
+        (select(Fish), [("id", "kind", "fins"), (4, "fish", 2)]),
+        (select(Person), [("id", "kind", "hours"), (1, "person", None), (2, "pilot", 9)]),
+        (select(Person).where(Person.id > 1), [("id", "kind", "hours"), (2, "pilot", 9)]),
+        (
+            select(Person, Animal.kind.label("k")).join(Animal, Animal.id == Person.id),
+            [("id", "kind", "hours", "k"), (1, "person", None, "animal"), (2, "pilot", 9, "dog")],
+        ),
+    ],
+)
+def test_columns_of_subclasses_are_read_that_a_session_loads_with_the_class(
+    query: Any, expected: list[tuple[Any, ...]]
+) -> None:
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all(
+            [Animal(id=1), Dog(id=2, bark="w", chip="s"), Cat(id=3, purr="p"), Fish(id=4, fins=2)]
+        )
+        session.add_all([Person(id=1), Pilot(id=2, hours=9)])
+        session.flush()
+        result = session.connection().execute(by_columns(query, engine.dialect))
+        assert [tuple(result.keys()), *sorted(map(tuple, result))] == expected
+    engine.dispose()
+
+
+def test_a_statement_that_only_a_session_can_run_is_no_query() -> None:
+    assert as_query(select(Thing).from_statement(text("select * from things"))) is None
+    assert as_query(insert(Thing).returning(Thing.id)) is None

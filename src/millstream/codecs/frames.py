@@ -125,6 +125,12 @@ _REFUSED: Final = (
         "a query",
         "return it, or database.rows(query), with its Database among the participants of the application",
     ),
+    (
+        "sqlalchemy",
+        ("FromStatement", "UpdateBase"),
+        "a statement that only a session can run",
+        "yield from what session.execute(...) of it gives",
+    ),
     ("django", ("BaseManager",), "a manager of Django", "return its .all()"),
 )
 """By package, names of classes, what it is, and what to do."""

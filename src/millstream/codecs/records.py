@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from millstream.codecs.natures import ATOMS, Adapter, Nature, is_named
+from millstream.protocol.columns import told_apart
 
 Reader = Callable[[Any], dict[str, Any]]
 """Reads one object as a row: column names and values, in order.
@@ -178,19 +179,29 @@ def _read_attributes(names: Iterable[tuple[str, str]], item: object) -> dict[str
 
 
 def _read_row(item: Any) -> dict[str, Any]:
-    row = _each_once(item._fields, dict(zip(item._fields, item, strict=True)))
-    return row if ATOMS.issuperset(map(type, row.values())) else _flat(row)
+    names: Sequence[str] = item._fields
+    if len(names) == len(item) and ATOMS.issuperset(map(type, item)):
+        return _each_once(names, dict(zip(names, item, strict=True)))
+    flat = _flat(item._parent._keys, item)  # noqa: SLF001  `_fields` lacks what has no name, as an alias of a class
+    names = [name for name, _ in flat]
+    if any(is_mapped(type(cell)) for cell in item):
+        names = told_apart(names)
+    return _each_once(names, dict(zip(names, [cell for _, cell in flat], strict=True)))
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row in which the columns of mapped objects are its own, as in a query that is returned."""
-    names: list[str] = []
-    cells: list[Any] = []
-    for name, cell in row.items():
-        columns = loaded_columns(cell) if is_mapped(type(cell)) else {name: cell}
-        names += columns
-        cells += columns.values()
-    return _each_once(names, dict(zip(names, cells, strict=True)))
+def _flat(names: Iterable[str | None], row: Iterable[Any]) -> list[tuple[str, Any]]:
+    """A row in which the columns of objects and bundles are its own, as in a query that is returned."""
+    flat: list[tuple[str, Any]] = []
+    for name, cell in zip(names, row, strict=True):
+        if is_mapped(type(cell)):
+            flat += loaded_columns(cell).items()
+        elif is_database_row(type(cell)):
+            flat += _read_row(cell).items()
+        elif name is None:
+            raise ValueError("it has no object for an alias of a class: give the alias a name")
+        else:
+            flat.append((name, cell))
+    return flat
 
 
 def _read_range(found: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ write their header from it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,3 +23,15 @@ class Column:
     precision: int | None = None  # of a Decimal: digits altogether
     scale: int | None = None  # of a Decimal: digits behind the point
     zoned: bool | None = None  # of a datetime or time: whether it has a zone; None: it is not known
+
+
+def told_apart(names: Iterable[str]) -> list[str]:
+    """Names of columns, each once: the second `id` is `id_1`, as SQLAlchemy calls it."""
+    found: dict[str, None] = {}  # in their order
+    for name in names:
+        other, number = name, 0
+        while other in found:
+            number += 1
+            other = f"{name}_{number}"
+        found[other] = None
+    return list(found)
