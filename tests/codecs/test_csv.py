@@ -4,6 +4,7 @@ import collections
 import csv
 import io
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -17,7 +18,7 @@ from sqlalchemy import create_engine, text
 from millstream.codecs.csv import Csv
 from millstream.errors import ConfigurationError, WrongItem
 from millstream.protocol.columns import Column
-from millstream.protocol.dialects import CsvDialect
+from millstream.protocol.dialects import CsvDialect, Transposed
 from millstream.testing.contracts import check_codec
 
 
@@ -87,6 +88,14 @@ def test_fields_choose_among_the_columns_of_a_query() -> None:
     codec = Csv(action="a", charset="utf-8", fields=["c", "a"])
     encode = codec.rows((Column("a"), Column("b"), Column("c")))
     assert codec.head() + encode([(1, 2, 3)]) + encode([(4, 5, None)]) == b"c,a\r\n3,1\r\n,4\r\n"
+
+
+@pytest.mark.parametrize("batch", [[(1,), (2,)], Transposed([[1, 2]])], ids=["rows", "columns"])
+def test_rows_of_a_query_without_any_of_the_fields_are_rows_of_empty_cells(
+    batch: Sequence[Sequence[int]],
+) -> None:
+    codec = Csv(action="a", charset="utf-8", fields=["b", "c"])
+    assert codec.head() + codec.rows((Column("a"),))(batch) == b"b,c\r\n,\r\n,\r\n"
 
 
 def test_a_column_left_out_is_an_empty_cell() -> None:

@@ -80,7 +80,7 @@ def chosen_cells(
     encode = rows(tuple(columns[number] for number in at))
 
     def encode_chosen(batch: Cells) -> bytes:
-        if isinstance(batch, Transposed):
+        if at and isinstance(batch, Transposed):  # without columns it would have no rows
             return encode(Transposed([batch.columns[number] for number in at]))
         return encode([[row[number] for number in at] for row in batch])
 
