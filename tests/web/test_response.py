@@ -131,7 +131,7 @@ def test_nothing_can_be_changed_after_the_head_has_left(change: Callable[[Respon
     response.sent()
     with pytest.raises(HeadAlreadySent, match=f"^{what} cannot be changed"):
         change(response)
-    assert (response.status, response.raw_headers) == (200, [(b"x", b"1")])
+    assert (response.status, list(response.raw_headers)) == (200, [(b"x", b"1")])
 
 
 def test_headers_can_be_taken_back_until_the_head_leaves() -> None:
