@@ -181,7 +181,7 @@ async def test_a_reader_slower_than_retention_is_told_and_given_no_gap(
     for client in workers:
         told = await client.get(url, params={"live": "sse"}, headers={"last-event-id": seen[-1]})
         assert told.status_code == 410
-        assert "begin again at its start" in told.json()["detail"]
+        assert "begin again at the start" in told.json()["detail"]
 
 
 async def test_two_machines_on_one_redis_serve_each_others_readers(tmp_path: Path) -> None:

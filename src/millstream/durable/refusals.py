@@ -58,7 +58,7 @@ class OffsetGone(LogRefused):
         self.offset = offset
 
     def __str__(self) -> str:
-        return f"the offset {self.offset!r} of the stream {self.name!r} is gone: begin again at its start"
+        return f"the offset {self.offset!r} is gone: begin again at the start of the stream"
 
 
 class BadOffset(LogRefused):

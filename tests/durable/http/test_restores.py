@@ -62,7 +62,7 @@ async def test_whoever_stood_at_what_was_lost_is_told_for_ever(
     for way in ("", "&live=long-poll", "&live=sse", "&live=body"):
         reply = await stream.client.get(f"/v1/s?offset={offset}{way}")
         assert (reply.status, way) == (410, way)
-        assert "begin again at its start" in reply.json()["detail"]
+        assert "begin again at the start" in reply.json()["detail"]
     reply = await stream.client.get("/v1/s?offset=-1&live=sse", headers={"last-event-id": offset})
     assert reply.status == 410
 
