@@ -19,6 +19,7 @@ from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from math import inf, isnan, nan
 from typing import Any, Final, NamedTuple
+from xml.etree.ElementTree import Element
 
 import attrs
 import duckdb
@@ -475,6 +476,14 @@ def test_a_missing_value_is_missing_in_the_rows_of_pandas_either_way(client: Get
     assert client(name, iter(frame.to_dict("records"))) == expected
 
 
+@pytest.mark.parametrize("name", ["arrow", "parquet"])
+def test_what_stands_for_a_list_has_the_same_values_in_a_list_of_arrow(client: Get, name: str) -> None:
+    structured = np.array([(1, "x")], dtype=[("a", "i4"), ("b", "U1")])
+    assert client(name, {"in": structured}) == [{"in": ['{"a":1,"b":"x"}']}]
+    assert client(name, {"in": pd.Series([1.5, nan])}) == [{"in": [1.5, None]}]
+    assert client(name, {"in": {"a": 1}.values()}) == [{"in": [1]}]
+
+
 # What is refused, and by what name
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
@@ -487,6 +496,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "grouping": (lambda: pd.DataFrame([ROW]).groupby("a"), "it holds a grouping of pandas: aggregate it"),
     "complex": (lambda: 1j, "it holds a complex: yield a dict of it"),
     "connection": (duckdb.connect, "it holds a connection of duckdb"),
+    "element": (lambda: Element("a"), "it holds an element of XML: return ElementTree.tostring"),
+    "key": (lambda: {(1, 2): 3}, "it holds a dict with a tuple for a key: make a text of the key"),
+    "columns of one name": (
+        lambda: pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"]),
+        "it has two columns named 'a': give one a label of its own",
+    ),
 }
 
 
@@ -516,6 +531,14 @@ def test_what_no_format_can_write_is_refused_by_its_name(
         (lambda: np.float64(1), "return None, str"),
         (pd.DataFrame, "it has no columns"),
         (lambda: pd.DataFrame({"a": [1, "x"]}), "its columns are none of Arrow's"),
+        (
+            lambda: pd.DataFrame({"a": pd.period_range("2026-01", periods=1, freq="M")}),
+            "its column 'a' holds objects",
+        ),
+        (lambda: pl.DataFrame({"a": pl.Series([object()], dtype=pl.Object)}), "its column 'a' holds objects"),
+        (lambda: pl.LazyFrame({"a": pl.Series([object()], dtype=pl.Object)}), "its column 'a' holds objects"),
+        (lambda: Element("a"), "return ElementTree.tostring"),
+        (lambda: lxml.etree.Element("a"), "return etree.tostring"),
     ],
 )
 def test_what_would_only_be_iterated_into_nonsense_is_refused_when_it_is_returned(

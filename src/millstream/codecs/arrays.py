@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
+from millstream.codecs.natures import Nature
 from millstream.codecs.values import VALUES, Cell, is_nan, number_text
 
 UNFIT: Final = (
@@ -184,11 +185,13 @@ def _truth(value: Any) -> bool:
 
 
 def _listed(value: Any) -> list[Any]:
-    if isinstance(value, LISTS):
-        return list(value)
-    if hasattr(value, "tolist"):  # numpy's arrays
-        return list(value.tolist())
-    raise TypeError("it is no list")
+    """The values of a list, or of what stands for one, as arrays of numpy and columns of frames do."""
+    while not isinstance(value, LISTS):
+        adapter = VALUES.adapters[type(value)]
+        if adapter.nature is not Nature.VALUE:
+            raise TypeError("it is no list")
+        value = adapter.read(value)
+    return list(value)
 
 
 _TEXTS: Final = frozenset({str, NoneType})

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
 from millstream.codecs.natures import described, is_named
+from millstream.codecs.records import distinct
 from millstream.codecs.scalars import duration_text
 from millstream.errors import ControllerError
 from millstream.protocol.columns import Column
@@ -56,7 +57,7 @@ class ArrowRows:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for batch in self.batches():
-            names = [column.name for column in self.columns]
+            names = distinct([column.name for column in self.columns])
             yield from (dict(zip(names, cells, strict=True)) for cells in batch)
 
     def took(self, rows: int, size: int) -> None:
@@ -90,6 +91,8 @@ def values_of(array: Any) -> list[Any]:
         ValueError: when a moment is beyond what even its text can say.
     """
     if not isinstance(array, pa.Array | pa.ChunkedArray):
+        if str(array.dtype) == _OBJECT:
+            raise TypeError("it holds a column of objects of polars: put its .to_list() there")
         array = pa.chunked_array(array)
     kind = array.type
     in_microseconds = _in_microseconds(kind) if getattr(kind, "unit", None) == "ns" else None
@@ -126,11 +129,28 @@ def _opened(table: Any) -> Iterator[Opened]:
         ) from error
     if not schema.names:
         raise ControllerError(f"{described(type(table))} cannot be sent, because it has no columns")
+    _require_values(table, schema)
     try:
         yield schema, batches
     finally:
         if isinstance(batches, pa.RecordBatchReader):
             batches.close()
+
+
+def _require_values(table: Any, schema: Any) -> None:
+    """See that Arrow has the values of each column, and not only the numbers by which a library knows them.
+
+    Raises:
+        ControllerError: when it does not.
+    """
+    is_polars = is_named(type(table), "polars", *_POLARS)
+    dtypes = table.collect_schema().dtypes() if is_polars else schema.types
+    for field, dtype in zip(schema, dtypes, strict=True):
+        if str(dtype) == _OBJECT or getattr(field.type, "extension_name", "") == _PERIOD:
+            raise ControllerError(
+                f"{described(type(table))} cannot be sent, because its column {field.name!r} holds objects "
+                "for which Arrow has no type: convert it to text"
+            )
 
 
 def _begun(table: Any) -> Opened:
@@ -192,6 +212,11 @@ def _in_microseconds(kind: Any) -> Any:
     return pa.time64("us")
 
 
+_POLARS: Final = ("DataFrame", "LazyFrame")
+_OBJECT: Final = "Object"
+"""polars' type of any object, which Arrow gets as an address in memory."""
+_PERIOD: Final = "pandas.period"
+"""pandas' type of periods, which Arrow gets as numbers that mean something else for each frequency."""
 _COMMON: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any], Any]], ...]] = (
     (pa.types.is_string_view, lambda _: pa.string()),
     (pa.types.is_binary_view, lambda _: pa.binary()),

@@ -118,6 +118,8 @@ _REFUSED: Final = (
         "a response of httpx",
         "return response.json(), or response.iter_bytes() with its content type",
     ),
+    ("xml", ("Element",), "an element of XML", "return ElementTree.tostring(element) with its content type"),
+    ("lxml", ("_Element",), "an element of XML", "return etree.tostring(element) with its content type"),
     ("sqlalchemy", ("Session", "scoped_session", "AsyncSession"), "a session", "return a query of it"),
     (
         "sqlalchemy",

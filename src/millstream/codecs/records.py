@@ -219,6 +219,17 @@ def _read_mapping(item: Any) -> dict[str, Any]:
 
 def _each_once(names: Sequence[str], row: dict[str, Any]) -> dict[str, Any]:
     if len(row) != len(names):
+        distinct(names)
+    return row
+
+
+def distinct(names: Sequence[str]) -> Sequence[str]:
+    """The same names, if they are each another.
+
+    Raises:
+        ValueError: when one is there twice, so that a dict would drop a column.
+    """
+    if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"it has two columns named {twice!r}: give one a label of its own")
-    return row
+    return names

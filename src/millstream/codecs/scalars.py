@@ -51,8 +51,8 @@ def text_like(kind: type) -> Adapter | None:
 
 
 def collection(kind: type) -> Adapter | None:
-    """Collections in memory that are no lists: deques, ranges, the keys of a dict."""
-    is_known = issubclass(kind, (collections.abc.Sequence, collections.abc.Set))
+    """Collections in memory that are no lists: deques, ranges, the keys and values of a dict."""
+    is_known = issubclass(kind, (collections.abc.Sequence, collections.abc.Set, collections.abc.ValuesView))
     return Adapter(Nature.VALUE, list) if is_known else None
 
 

@@ -85,9 +85,13 @@ class Values:
 
     def builtins(self, value: Any) -> Any:
         """Turn a value into text, numbers, truths, None, dicts with text for keys, and lists."""
-        return msgspec.to_builtins(
-            self.known(value), enc_hook=self._unknown, builtin_types=(Decimal,), str_keys=True
-        )
+        try:
+            return msgspec.to_builtins(
+                self.known(value), enc_hook=self._unknown, builtin_types=(Decimal,), str_keys=True
+            )
+        except TypeError:
+            self.settled(value)  # which may say in a better way why it cannot be
+            raise
 
     def known(self, value: Any) -> Any:
         """The same value, or another in its place that encoders read as the adapters do."""
@@ -128,7 +132,7 @@ class Values:
         if kind in ATOMS:
             return value
         if kind is dict:
-            return {self.settled(key): self.settled(each) for key, each in value.items()}
+            return {self._key(key): self.settled(each) for key, each in value.items()}
         adapter = self.adapters[kind]
         match adapter.nature:
             case Nature.PLAIN:
@@ -144,6 +148,12 @@ class Values:
             case _:
                 return self.settled(adapter.in_json(value))
 
+    def _key(self, key: Any) -> Any:
+        settled = self.settled(key)
+        if type(settled) in _NO_KEYS:
+            raise TypeError(f"it holds a dict with a {type(key).__name__} for a key: make a text of the key")
+        return settled
+
     def _encode_again(self, value: Any, error: Exception) -> msgspec.json.Encoder:
         """Find out whether there is another way to encode a value.
 
@@ -157,11 +167,15 @@ class Values:
         return self._encoder
 
     def _unknown(self, value: Any) -> Any:
-        """What a value is that msgspec does not know; it asks about these three as keys only."""
+        """What a value is that msgspec does not know; about plain values and lists it asks as keys only."""
         if value is None or isinstance(value, bool):
             return {True: "true", False: "false", None: "null"}[value]
         if type(value) is msgspec.Raw:  # JSON encoders copy it, and do not ask
             return msgspec.json.decode(value)
+        if type(value) in _NO_KEYS:
+            raise TypeError(
+                f"it holds a dict with a {type(value).__name__} for a key: make a text of the key"
+            )
         return self.settled(value)
 
     def _misreads(self, value: Any) -> bool:
@@ -267,6 +281,7 @@ def _null_for_what_is_no_number(token: re.Match[bytes]) -> bytes:
     return token[0] if token[0].startswith(b'"') else b"null"
 
 
+_NO_KEYS: Final = frozenset({list, tuple, set, frozenset, dict})
 _N, _I, _ARRAY = b"NI["
 # msgspec writes a Decimal that is NaN or infinite as such, which is no JSON (RFC 8259 §6). Strings are
 # matched whole, so that the words inside them stay.
