@@ -27,7 +27,7 @@ def text(value: bytes) -> str:
 
 
 def read(block: bytes, schema: Any = SCHEMA, rows: int = 1) -> Any:
-    return record_batches(schema, [text] * len(schema))(rows, bytearray(block))
+    return record_batches(schema, lambda: [text] * len(schema))(rows, bytearray(block))
 
 
 def test_cells_are_of_their_columns_types() -> None:

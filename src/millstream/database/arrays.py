@@ -15,14 +15,14 @@ Load = Callable[[bytes], Any]
 """Makes of a value in PostgreSQL's spelling what the driver makes of it."""
 
 
-def record_batches(schema: Any, loads: Sequence[Load]) -> Frame:
+def record_batches(schema: Any, loaders: Callable[[], Sequence[Load]]) -> Frame:
     """Make the function that reads the rows of a block as one record batch.
 
     Where a value does not fit its column the function returns the rows instead.
 
     Args:
         schema: the `pyarrow.Schema` of the batches.
-        loads: how the values of each column are read one by one.
+        loaders: makes what reads the values of each column one by one; asked only then.
     """
 
     def read(rows: int, block: bytearray) -> Any:
@@ -32,7 +32,7 @@ def record_batches(schema: Any, loads: Sequence[Load]) -> Frame:
             return pa.RecordBatch.from_arrays(_columns(block, schema.types), schema=schema)
         except pa.ArrowInvalid:
             texts = _columns(block, [pa.binary()] * len(schema))
-            return Transposed([_loaded(*each) for each in zip(texts, loads, strict=True)])
+            return Transposed([_loaded(*each) for each in zip(texts, loaders(), strict=True)])
 
     return read
 

@@ -22,7 +22,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 from sqlalchemy.engine import Connection
 
-from millstream.database.loading import is_usual, loader_of
+from millstream.database.loading import Load, is_usual, loaders_of
 from millstream.database.stopping import PATIENCE, minded
 from millstream.database.translating import translated
 from millstream.errors import StreamInterrupted
@@ -66,9 +66,9 @@ class Copying:
         """Whether values of this type are what psycopg makes of them, and not what the author taught it."""
         return is_usual(self._driver.adapters.get_loader(type_, Format.TEXT))
 
-    def loader(self, type_: int) -> Callable[[bytes], Any]:
-        """What makes of a value in PostgreSQL's spelling what psycopg makes of it."""
-        return loader_of(self._driver, type_)
+    def loaders(self, types: Sequence[int]) -> list[Load]:
+        """What makes of values in PostgreSQL's spelling what psycopg makes of them, for each of the types."""
+        return loaders_of(self._driver, types)
 
     def told(self, parameter: str) -> str:
         """What the server has told of its settings."""

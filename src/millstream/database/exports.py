@@ -8,6 +8,7 @@ connection of its own, outside of every pool and transaction.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -77,7 +78,7 @@ class Exportable:
                 return json_objects(names, list(map(is_quoted, types)), end), BLOCK
             case RecordBatches(schema):
                 frame: Frame = import_module("millstream.database.arrays").record_batches(
-                    schema, list(map(self._copying.loader, types))
+                    schema, partial(self._copying.loaders, types)
                 )
                 return frame, BATCH
 

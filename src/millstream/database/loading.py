@@ -13,7 +13,7 @@ reads: an author may have taught the driver otherwise.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -29,6 +29,10 @@ _load_rows: Final = _Transformer.load_rows
 _load_row: Final = _Transformer.load_row
 
 
+Load = Callable[[bytes], Any]
+"""Makes a value of what PostgreSQL sends for it."""
+
+
 def teach(connection: Any) -> None:
     """Let a connection of psycopg give a text for a value that Python cannot hold.
 
@@ -40,10 +44,10 @@ def teach(connection: Any) -> None:
     connection.server_cursor_factory = _reading_again(connection.server_cursor_factory)
 
 
-def loader_of(context: AdaptContext, type_: int) -> Callable[[bytes], Any]:
-    """What makes of a value in PostgreSQL's spelling what a cursor of this module gives for it."""
-    load: Callable[[bytes], Any] = _again(context).get_loader(type_, Format.TEXT).load
-    return load
+def loaders_of(context: AdaptContext, types: Sequence[int]) -> list[Load]:
+    """What makes of values in PostgreSQL's spelling what a cursor of this module gives for them."""
+    again = _again(context)
+    return [again.get_loader(type_, Format.TEXT).load for type_ in types]
 
 
 def is_usual(loader: type[Loader] | None) -> bool:
