@@ -80,6 +80,12 @@ def test_a_body_that_is_broken_off_is_reset_after_its_last_words(
     assert b'"status":500' in received
 
 
+def test_a_response_of_starlette_that_fails_at_once_is_reset_every_time(running: Running) -> None:
+    for _ in range(20):  # granian took one in five clients for gone, where a receive of its was cancelled
+        _, was_reset = asked(running, "/aio/streamed", sizes=[5] * 5, fails="raise", at=5)
+        assert was_reset
+
+
 def test_a_body_whose_commit_fails_is_reset(running: Running, kind: str) -> None:
     received, was_reset = asked(running, f"/{kind}/body.csv", sizes=[1, 2], fails="commit")
     assert was_reset

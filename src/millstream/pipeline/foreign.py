@@ -41,6 +41,7 @@ class ForeignBody:
         self._piece: bytes | None = None
         self._news: asyncio.Future[None] | None = None  # the reader waits for it
         self._turn: asyncio.Future[None] | None = None  # the response waits for it
+        self._receiving: asyncio.Future[MutableMapping[str, Any]] | None = None
         self.has_background = getattr(response, "background", None) is not None
         self._producer = getattr(response, "body_iterator", None)  # which Starlette leaves to the collector
         self._has_ended = False  # the last piece was sent
@@ -130,12 +131,14 @@ class ForeignBody:
         except asyncio.CancelledError:
             await self.give_up()
             raise
+        self._hear_no_more()
         self._task.result()
 
     async def give_up(self) -> None:
         """Its body will not end well: stop it wherever it is."""
         self._task.cancel()
         await asyncio.wait({self._task})
+        self._hear_no_more()
         if not self._task.cancelled():
             self._task.exception()  # what it raised while it was stopped tells nothing new
         try:
@@ -143,13 +146,24 @@ class ForeignBody:
         except Exception:  # noqa: BLE001  the reason of the end stands already
             _LOG.exception("%s: the body of a response failed while it was closed", self._action)
 
+    def _hear_no_more(self) -> None:
+        if self._receiving is not None:
+            self._receiving.cancel()
+
     # The response's side
 
     async def _run(self, response: ASGIApp, scope: MutableMapping[str, Any]) -> None:
         await response(scope, self._receive, self._send)
 
     async def _receive(self) -> MutableMapping[str, Any]:
-        message = await self._exchange.receive()
+        """The next message; Starlette cancels its last wait for one.
+
+        The server's own is not cancelled before the body has ended: granian then takes the client for gone.
+        """
+        if self._receiving is None:
+            self._receiving = asyncio.ensure_future(self._exchange.receive())
+        message = await asyncio.shield(self._receiving)
+        self._receiving = None
         if message["type"] == "http.disconnect":  # the reader of the body decides what that means
             await self._loop.create_future()
         return message
