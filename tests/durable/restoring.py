@@ -37,7 +37,7 @@ async def saved_memory(memory: Memory) -> Restore:
 
 def _tables(memory: Memory) -> Sequence[dict[str, Any]]:
     """Any: each has its own values."""
-    return memory.states, memory.records, memory.tokens, memory.producers
+    return memory.states, memory.records, memory.producers
 
 
 async def saved_sqlite(path: Path) -> Restore:

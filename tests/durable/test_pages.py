@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from millstream.durable.appending import placed
 from millstream.durable.pages import Page, Stretch, cut, stretches, token_before
 from millstream.durable.refusals import BadOffset, OffsetGone
-from millstream.durable.state import Boundary, Piece, State, Stored
+from millstream.durable.state import Piece, Record, State, Stored
 
 A, B, C, D = "a" * 16, "b" * 16, "c" * 16, "d" * 16
 TEXT = State("s", C, "text/plain", tail=30, lineage=(Piece(A, 10), Piece(B, 20)))
@@ -73,7 +73,6 @@ def test_an_offset_names_the_append_of_the_byte_before_it() -> None:
 
 
 def test_the_token_before_a_position_is_that_of_the_record_around_it_or_before_it() -> None:
-    records, _ = placed([b"aaa", b"bb"], 4)
-    stored = Stored(records, [Boundary(4, 1), Boundary(7, 2), Boundary(9, 3)])
-    assert [token_before(position, stored) for position in (4, 5, 6)] == [1, 2, 2]
-    assert token_before(4, Stored(records, stored.boundaries[1:])) is None
+    records = [Record(7, b"aaa", 2), Record(9, b"bb", 3)]
+    assert [token_before(position, Stored(1, records)) for position in (4, 5, 6)] == [1, 2, 2]
+    assert token_before(4, Stored(None, records)) is None

@@ -14,6 +14,7 @@ EVERY = [
     refusals.StreamGone("s"),
     refusals.OffsetGone("s", "o"),
     refusals.BadOffset("o", "why"),
+    refusals.BadKey("the name of the stream", "it has 2000 bytes"),
     refusals.NameTaken("s", "of another kind"),
     refusals.StreamClosed(State("s", "i", "t")),
     refusals.ContentTypeDiffers("a/b", "c/d"),

@@ -149,7 +149,7 @@ async def test_a_long_piece_is_stored_in_short_ones() -> None:
     async with pen() as one:
         await one.recorder.complete(b"x" * (3 * BATCH + 1))
         incarnation = one.lease.state.incarnation
-        records, _ = await one.engine.records(incarnation, 0, 3 * BATCH + 1, 10**9)
+        _, records = await one.engine.records(incarnation, 0, 3 * BATCH + 1, 10**9)
         assert [len(record.data) for record in records] == [BATCH, BATCH, BATCH, 1]
 
 

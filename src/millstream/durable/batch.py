@@ -112,7 +112,7 @@ class Batch:
     def _add(self, change: Change, state: State, stage: Stage) -> None:
         incarnation = state.incarnation
         if change.records:
-            stage.records += [(incarnation, end, state.token, data) for end, data in change.records]
+            stage.records += [(incarnation, end, state.token, data) for end, data, _ in change.records]
             self.count += len(change.records)
             self.size += change.records[-1].end - change.records[0].start
         if change.producer is not None:

@@ -75,8 +75,7 @@ class Engine(Protocol):
         Stops early at a record that ends beyond `after + most`, unless that is the first.
         Records that are gone are left out: the log notices.
 
-        With them come boundaries, in order: of the record that ends at `after`, if it is stored, of the first
-        of the records, and of the last four of them at least.
+        Each has its token; with them comes that of the record that ends at `after`, if it is stored.
         """
         ...
 

@@ -10,6 +10,7 @@ raises a `LogRefused` when it may not be, and whatever the engine's database rai
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -22,15 +23,13 @@ from millstream.durable.appending import Append, Appended
 from millstream.durable.engine import Engine
 from millstream.durable.hints import Hints
 from millstream.durable.leasing import Lease
-from millstream.durable.naming import Config, Create, Created, IncompleteFamily, States
+from millstream.durable.naming import Config, Create, Created, IncompleteFamily, States, require_key
 from millstream.durable.offsets import NOW, START, Offset, Place, place_of, position_of
 from millstream.durable.outage import Outage
 from millstream.durable.pages import Page
 from millstream.durable.reads import PAGE, fork_place, located, page_of
 from millstream.durable.refusals import LogRefused, NoSuchStream, OffsetGone
 from millstream.durable.state import Change, Producer, State, Tenure
-
-LARGEST_TOKEN: Final = 2**63 - 1
 
 RENEWAL: Final = 16
 """A read renews a sliding time to live once this part of it has passed, so that few reads become writes."""
@@ -40,6 +39,11 @@ def _token() -> str:
     return secrets.token_hex(8)
 
 
+def _number() -> int:
+    """Of the system's, and not of a generator in this process, which a fork or a snapshot would repeat."""
+    return int.from_bytes(os.urandom(8)) >> 1 or 1
+
+
 class Log:
     """Streams in an engine. Opened and closed by `async with`, or by `open` and `close`.
 
@@ -47,6 +51,7 @@ class Log:
         engine: what stores them; opened and closed with the log.
         clock: the time.
         token: sixteen hexadecimal digits nobody guesses or has had before; never all zero.
+        number: a number of 63 bits that nobody has had before; never 0.
 
     Attributes:
         failures: what the engine's database raises when it cannot be had at the moment, or has no room.
@@ -59,10 +64,12 @@ class Log:
         *,
         clock: Callable[[], float] = time.time,
         token: Callable[[], str] = _token,
+        number: Callable[[], int] = _number,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._token = token
+        self._number = number
         self._hints = Hints()
         self.failures = engine.failures
         self.outage = Outage()
@@ -94,6 +101,7 @@ class Log:
         """Have a stream of this name and configuration; the records are its first ones if it is new.
 
         Raises:
+            BadKey: when the name cannot be stored.
             NameTaken: when there is another one.
         """
         request = Create(name=name, config=config, records=_whole(records), closed=closed)
@@ -123,11 +131,13 @@ class Log:
             closed: whether it is complete.
 
         Raises:
+            BadKey: when the name cannot be stored.
             NoSuchStream: when there is no source.
             NameTaken: when there is another stream, or the source is deleted.
             ContentTypeDiffers: when it is not the source's.
             BadOffset: when the source has no such place.
         """
+        require_key("the name of the stream", name)
         held = await self._look(name)
         if held is not None and held.parent == source and offset == NOW and not sub_offset:
             place = Place(held.own_start)  # asked again: the source may have grown since
@@ -154,15 +164,18 @@ class Log:
         """Append in one commit: all records, the producer's claim, the sequence and the closing.
 
         Raises:
+            BadKey: when the producer's id cannot be stored.
             LogRefused: as `appending` has it.
         """
+        producer = None if request.producer is None else request.producer.id
+        if producer is not None:
+            require_key("the id of the producer", producer)
 
         def decide(states: States, known: Producer | None) -> Change:
             now = self._clock()
             return appending.append(naming.living(states, name, now), known, request, now, self._number())
 
-        producer = request.producer
-        change = await self._engine.change([name], None if producer is None else producer.id, decide)
+        change = await self._engine.change([name], producer, decide)
         appended: Appended = change.answer
         return appended
 
@@ -293,6 +306,7 @@ class Log:
             failed_before: a stream that failed before this time makes room for the new one, in one commit.
 
         Raises:
+            BadKey: when the name cannot be stored.
             NameTaken: when there is another one.
         """
         tenure = Tenure(self._token(), 0, seconds, will=will)
@@ -369,6 +383,7 @@ class Log:
                 wanted.append(missing.name)
 
     async def _found(self, request: Create) -> Created:
+        require_key("the name of the stream", request.name)
         change = await self._with_family(
             [request.name],
             lambda states, _: naming.create(states, request, self._token(), self._clock()),
@@ -391,10 +406,6 @@ class Log:
         if state is None:
             return Place(0)  # the decision says why it cannot be forked
         return await fork_place(self._engine, state, offset, sub_offset)
-
-    def _number(self) -> int:
-        """A token as a number that every database has room for; never 0."""
-        return int(self._token(), 16) & LARGEST_TOKEN or 1
 
     async def _renew_life(self, state: State) -> None:
         """Put off the end of a stream that is read; a failure is not kept for as long as somebody looks."""

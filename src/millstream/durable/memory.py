@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from millstream.durable.engine import Awake, Decide
-from millstream.durable.state import Boundary, Change, Producer, Record, State, Stored, ends
+from millstream.durable.state import Change, Producer, Record, State, Stored
 
 
 class Memory:
@@ -16,7 +16,6 @@ class Memory:
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
         self.records: defaultdict[str, list[Record]] = defaultdict(list)
-        self.tokens: defaultdict[str, dict[int, int]] = defaultdict(dict)  # of records, by their ends
         self.producers: defaultdict[str, dict[str, Producer]] = defaultdict(dict)
         self.awake: list[Awake] = []
 
@@ -35,7 +34,6 @@ class MemoryEngine:
         self._memory = memory or Memory()
         self._states = self._memory.states
         self._records = self._memory.records
-        self._tokens = self._memory.tokens
         self._producers = self._memory.producers
         self._awake: Awake | None = None
 
@@ -68,9 +66,8 @@ class MemoryEngine:
         first = bisect_right(kept, after, key=_end)
         reaching = bisect_left(kept, upto, lo=first, key=_end) + 1
         fitting = bisect_right(kept, after + most, lo=first, key=_end)
-        found = kept[first : min(reaching, max(fitting, first + 1))]
-        tokens = self._tokens.get(incarnation, {})
-        return Stored(found, [Boundary(end, tokens[end]) for end in ends(after, found) if end in tokens])
+        before = kept[first - 1].token if first and kept[first - 1].end == after else None
+        return Stored(before, kept[first : min(reaching, max(fitting, first + 1))])
 
     async def leased(self) -> Sequence[State]:
         """By looking at each."""
@@ -89,7 +86,6 @@ class MemoryEngine:
         for gone in change.removed:
             self._states.pop(gone.name, None)
             self._records.pop(gone.incarnation, None)
-            self._tokens.pop(gone.incarnation, None)
             self._producers.pop(gone.incarnation, None)
         for state in change.states:
             self._states[state.name] = state
@@ -101,14 +97,12 @@ class MemoryEngine:
 
     def _store_records(self, state: State, change: Change) -> None:
         if change.records:
-            self._records[state.incarnation].extend(change.records)
-            self._tokens[state.incarnation].update({end: state.token for end, _ in change.records})
+            kept = self._records[state.incarnation]
+            kept += [Record(end, data, state.token) for end, data, _ in change.records]
         if change.producer is not None:
             self._producers[state.incarnation][change.producer.id] = change.producer
         if change.trim:
-            kept, tokens = self._records[state.incarnation], self._tokens[state.incarnation]
-            for end, _ in kept[: bisect_left(kept, state.start, key=_end)]:
-                del tokens[end]
+            kept = self._records[state.incarnation]
             del kept[: bisect_left(kept, state.start, key=_end)]
 
 

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from millstream.durable.appending import check_type, placed
-from millstream.durable.refusals import BadOffset, NameTaken, NoSuchStream, StreamGone
+from millstream.durable.refusals import BadKey, BadOffset, NameTaken, NoSuchStream, StreamGone
 from millstream.durable.state import Change, Piece, State, Tenure, media_type
+
+LONGEST_KEY: Final = 1024
+"""Bytes of UTF-8: less than half of what PostgreSQL can index, which can least."""
 
 OCTETS: Final = "application/octet-stream"
 _FIELD: Final = re.compile("[\t -~\x80-\xff]+")  # RFC 9110 §5.5
@@ -70,6 +73,22 @@ class IncompleteFamily(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
+
+
+def require_key(what: str, key: str) -> None:
+    """Require that every database can store a text as a key.
+
+    Raises:
+        BadKey: when one of them could not.
+    """
+    if len(key) <= LONGEST_KEY and key.isascii():
+        return
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise BadKey(what, "it has half of a surrogate pair") from None
+    if size > LONGEST_KEY:
+        raise BadKey(what, f"it has {size} bytes, and {LONGEST_KEY} are the most")
 
 
 def living(states: States, name: str, now: float) -> State:

@@ -60,11 +60,9 @@ class Page:
 
 def token_before(position: int, stored: Stored) -> int | None:
     """The token of the byte before a position, after which records were read; None, if it is not there."""
-    first = stored.records[0] if stored.records else None
-    for end, token in stored.boundaries:
-        if end == position or (first is not None and end == first.end and first.start < position):
-            return token
-    return None
+    if stored.records and stored.records[0].start < position:
+        return stored.records[0].token
+    return stored.before
 
 
 def stretches(state: State, position: int) -> Iterator[Stretch]:

@@ -25,7 +25,7 @@ from psycopg.pq import TransactionStatus
 from millstream.durable.batch import Batch, Outcome, Place, Request, Stage, resolve, take
 from millstream.durable.engine import CHANGED_BY_OTHERS, Awake, Decide
 from millstream.durable.postgrestables import APPLICATION, Connection, Tables
-from millstream.durable.state import Boundary, Change, Producer, Record, State, Stored, decode_state, ends
+from millstream.durable.state import Change, Producer, Record, State, Stored, decode_state
 from millstream.errors import ConfigurationError
 
 IDLE: Final = TransactionStatus.IDLE
@@ -98,9 +98,8 @@ class PostgresEngine:
         """By their places: only what ends within so many bytes of where the first one began is sent."""
         asked = {"incarnation": incarnation, "after": after, "upto": upto, "most": most}
         rows = await self._query(self._tables.records, asked)
-        found = [Record(end, data) for end, _, data in rows if data is not None]
-        outermost = set(ends(after, found))
-        return Stored(found, [Boundary(end, token) for end, token, _ in rows if end in outermost])
+        before = rows.pop(0)[2] if rows and rows[0][1] is None else None
+        return Stored(before, [Record(*row) for row in rows])
 
     async def leased(self) -> Sequence[State]:
         """See `Engine.leased`."""

@@ -109,12 +109,12 @@ JOIN unnest(%s::text[], %s::bytea[]) AS asked (incarnation, id) USING (incarnati
 _RECORDS: Final = """
 WITH first AS (SELECT "end", "end" - length(data) AS start FROM ~records
                WHERE incarnation = %(incarnation)s AND "end" > %(after)s ORDER BY "end" LIMIT 1)
-SELECT record."end", record.token, record.data FROM ~records AS record, first
+SELECT record."end", record.data, record.token FROM ~records AS record, first
 WHERE record.incarnation = %(incarnation)s AND record."end" >= first."end"
   AND (record."end" = first."end" OR record."end" <= first.start + %(most)s)
   AND record."end" - length(record.data) < %(upto)s
 UNION ALL
-SELECT "end", token, NULL FROM ~records WHERE incarnation = %(incarnation)s AND "end" = %(after)s
+SELECT "end", NULL, token FROM ~records WHERE incarnation = %(incarnation)s AND "end" = %(after)s
 ORDER BY 1
 """
 """The records, and before them, without its data, the one that ends where they begin."""

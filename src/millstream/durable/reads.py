@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from millstream.durable.engine import Engine
@@ -32,7 +33,7 @@ async def page_of(engine: Engine, state: State, place: Place, most: int) -> Page
         ):  # missing ones are noticed anyway
             _verified(state, place, stretch, stored)
         found = cut(state, stretch, stored.records, left)
-        tokens += [(end, text_of(token, stretch.incarnation)) for end, token in stored.boundaries]
+        tokens += _tokens(stretch, stored)
         size = sum(map(len, found))
         messages += found
         position += size
@@ -77,6 +78,14 @@ async def fork_place(engine: Engine, source: State, offset: Offset, sub_offset: 
         raise BadOffset(str(offset), f"less than {sub_offset} follows it")
     position = begin.position + (size if source.json else sub_offset)
     return await located(engine, source, At(position, source.incarnation))
+
+
+def _tokens(stretch: Stretch, stored: Stored) -> Iterator[tuple[int, str]]:
+    """The last few ends of records, and their tokens: a character of text may lie in four records."""
+    if stored.before is not None:
+        yield stretch.after, text_of(stored.before, stretch.incarnation)
+    for end, _, token in stored.records[-4:]:
+        yield end, text_of(token, stretch.incarnation)
 
 
 def _verified(state: State, place: Place, stretch: Stretch, stored: Stored) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ from millstream.durable.rediskeys import (
     producer_of,
     text,
 )
-from millstream.durable.state import Boundary, Change, Producer, Record, State, Stored, decode_state, ends
+from millstream.durable.state import Change, Producer, Record, State, Stored, decode_state
 from millstream.errors import ConfigurationError
 
 
@@ -143,7 +143,7 @@ class RedisEngine:
     async def records(self, incarnation: str, after: int, upto: int, most: int, /) -> Stored:
         """In portions, because entries can be counted but not weighed by the server."""
         found: list[Record] = []
-        tokens: dict[int, bytes] = {}
+        before: int | None = None
         size = 0
         begin, portion = f"{after}-0", FIRST_PORTION
         while not found or found[-1].end < upto:
@@ -151,18 +151,18 @@ class RedisEngine:
             for entry, fields in entries:
                 place, _, token = entry.partition(b"-")
                 end, data = int(place), fields[DATA]
-                tokens[end] = token
                 if end <= after:
+                    before = int(token)
                     continue
                 size += len(data)
                 if found and (size > most or found[-1].end >= upto):
-                    return _stored(after, found, tokens)
-                found.append(Record(end, data))
+                    return Stored(before, found)
+                found.append(Record(end, data, int(token)))
             if len(entries) < portion:
                 break
             begin = f"{found[-1].end + 1}-0"
             portion = min(portion * 4, LARGEST_PORTION)
-        return _stored(after, found, tokens)
+        return Stored(before, found)
 
     async def leased(self) -> Sequence[State]:
         """See `Engine.leased`."""
@@ -287,10 +287,6 @@ class RedisEngine:
                         for name in () if message is None else names_in(message["data"]):
                             self._awake(name)
             await asyncio.sleep(RECONNECT)
-
-
-def _stored(after: int, found: Sequence[Record], tokens: Mapping[int, bytes]) -> Stored:
-    return Stored(found, [Boundary(end, int(tokens[end])) for end in ends(after, found) if end in tokens])
 
 
 ANSWER: Final = 30.0

@@ -7,6 +7,7 @@
     ├── StreamGone              it was deleted, and lives on only for its forks
     ├── OffsetGone              the position was trimmed, or belongs to an earlier stream of the same name
     ├── BadOffset               the offset is no offset, or names no position a fork can begin at
+    ├── BadKey                  a name or a producer id is no text, or longer than every database can index
     ├── NameTaken               there is a stream of that name, and it is another one
     ├── StreamClosed            nothing more can be appended; carries the final state
     ├── ContentTypeDiffers      the records are not of the stream's type
@@ -71,6 +72,18 @@ class BadOffset(LogRefused):
 
     def __str__(self) -> str:
         return f"the offset {self.offset!r} cannot be used: {self.why}"
+
+
+class BadKey(LogRefused):
+    """A name, or a producer id, cannot be stored as one by every database."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(what, why)
+        self.what = what
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.what} cannot be used: {self.why}"
 
 
 class NameTaken(LogRefused):

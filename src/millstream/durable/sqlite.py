@@ -24,9 +24,9 @@ import apsw
 from millstream.durable.batch import Request
 from millstream.durable.doorbell import Doorbell
 from millstream.durable.engine import CHANGED_BY_OTHERS, Awake, Decide
-from millstream.durable.sqlitefile import MOST_ENDS, Tables, connect, key
+from millstream.durable.sqlitefile import Tables, connect, key
 from millstream.durable.sqlitewriter import Writer
-from millstream.durable.state import Boundary, Change, Record, State, Stored, decode_state, ends
+from millstream.durable.state import Change, Record, State, Stored, decode_state
 from millstream.errors import ConfigurationError
 
 
@@ -129,20 +129,21 @@ class SqliteEngine:
             self._connections.pop().close()
 
     def _read(self, incarnation: str, after: int, upto: int, most: int) -> Stored:
-        reader = self._reader()
+        """In one statement: each further one would compare, and so load, whole records on its way."""
+        before: int | None = None
         found: list[Record] = []
         size = 0
-        for end, data in reader.execute(self._tables.records, (incarnation, after)):
-            size += len(data)
-            if found and size > most:
+        for row in self._reader().execute(self._tables.records, (incarnation, after)):
+            if row[0] == after:
+                before = row[2]
+                continue
+            size += len(row[1])
+            if size > most and found:
                 break
-            found.append(Record(end, data))
-            if end >= upto:
+            found.append(tuple.__new__(Record, row))  # what calling the class does, in a third of the time
+            if size >= most or row[0] >= upto:
                 break
-        asked = ends(after, found)
-        asked += asked[-1:] * (MOST_ENDS - len(asked))
-        boundaries = reader.execute(self._tables.boundaries, (incarnation, *asked))
-        return Stored(found, [Boundary(end, token) for end, token in boundaries])
+        return Stored(before, found)
 
     def _reader(self) -> apsw.Connection:
         """The connection of this thread."""

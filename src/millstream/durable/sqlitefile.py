@@ -11,7 +11,6 @@ from typing import IO, Final
 import apsw
 
 from millstream.durable.formats import FORMAT, require_format, require_no_earlier
-from millstream.durable.state import OUTERMOST
 
 
 class Tables:
@@ -28,9 +27,8 @@ class Tables:
         self.due = self._named("SELECT state FROM ~streams WHERE due <= ? ORDER BY due LIMIT 1000")
         self.producer = self._named("SELECT epoch, seq FROM ~producers WHERE incarnation = ? AND id = ?")
         self.records = self._named(
-            "SELECT end, data FROM ~records WHERE incarnation = ? AND end > ? ORDER BY end"
+            "SELECT end, data, token FROM ~records WHERE incarnation = ? AND end >= ? ORDER BY end"
         )
-        self.boundaries = self._named(_BOUNDARIES.replace("ENDS", _list("?", MOST_ENDS)))
         self.put_state = self._named("INSERT OR REPLACE INTO ~streams VALUES (?, ?, ?, ?)")
         self.put_producer = self._named("INSERT OR REPLACE INTO ~producers VALUES (?, ?, ?, ?)")
         self.put_records = [
@@ -119,10 +117,6 @@ def _list(item: str, times: int) -> str:
 BUSY_TIMEOUT: Final = 10_000
 """Milliseconds; only what is rare needs to wait: a first opening, a recovery after a crash."""
 
-MOST_ENDS: Final = OUTERMOST + 2
-"""Boundaries that come with records; see `Engine.records`."""
-
-_BOUNDARIES: Final = "SELECT end, token FROM ~records WHERE incarnation = ? AND end IN (ENDS) ORDER BY end"
 _PUT_RECORDS: Final = "INSERT INTO ~records (incarnation, end, token, data) VALUES "
 
 _SCHEMA: Final = """

@@ -94,6 +94,8 @@ class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def next_offset(self) -> str:
         """The offset after the last byte."""
+        if self.token and not self.lineage:  # made for every append
+            return f"{self.tail:016d}_{self.token:016x}"
         return offset_at(self.tail, self.token_text)
 
     @property
@@ -141,6 +143,7 @@ class Record(NamedTuple):
 
     end: int
     data: bytes
+    token: int = 0  # of a record that was read; a new one has that of its stream's new state
 
     @property
     def start(self) -> int:
@@ -148,23 +151,11 @@ class Record(NamedTuple):
         return self.end - len(self.data)
 
 
-class Boundary(NamedTuple):
-    """The end of a record, and the token that is stored with it."""
-
-    end: int
-    token: int
-
-
 class Stored(NamedTuple):
-    """Some records that follow each other, and the tokens that offsets are verified by and made of."""
+    """Some records that follow each other, and the token of the one before them, if that is stored."""
 
+    before: int | None
     records: Sequence[Record]
-    boundaries: Sequence[Boundary]
-
-
-def ends(after: int, records: Sequence[Record]) -> list[int]:
-    """The ends of those records, of some after a position, whose boundaries come with them."""
-    return sorted({after, *(record.end for record in (*records[:1], *records[-OUTERMOST:]))})
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -209,9 +200,6 @@ def decode_state(data: bytes) -> State:
     """
     return _DECODER.decode(data)
 
-
-OUTERMOST: Final = 4
-"""Records at the end of a page whose boundaries are known: a character of text has as many bytes."""
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(State)

@@ -7,12 +7,15 @@ A check's name is its promise.
 
 from __future__ import annotations
 
+import random
+import string
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import uuid4
 
-from millstream.durable.naming import Config
+from millstream.durable.naming import LONGEST_KEY, Config
 from millstream.durable.refusals import (
+    BadKey,
     BadOffset,
     ContentTypeDiffers,
     EpochBeginsAtZero,
@@ -50,6 +53,30 @@ async def names_and_bytes_may_be_any(streams: Streams) -> None:
         await streams.expect(name, every, b"\0", every * 300)
     await refused(NoSuchStream, streams.log.read(f"{uuid4().hex}"), "reading a stream that is not there")
     await refused(NoSuchStream, streams.append(f"{uuid4().hex}", b"x"), "appending to one that is not there")
+
+
+async def what_becomes_a_key_has_one_limit(streams: Streams) -> None:
+    chance = random.Random(1024)  # noqa: S311  no secret: it keeps databases from compressing
+    for letters in (string.ascii_letters + string.digits, "äöüß€", "\U0001f600\U0001f601"):
+        long = uuid4().hex
+        while len(long.encode()) <= LONGEST_KEY - 4:
+            long += chance.choice(letters)
+        long += "x" * (LONGEST_KEY - len(long.encode()))
+        await streams.new(name=long)
+        await streams.append(long, b"a", producer=Producer(long, 0, 0))
+        await streams.expect(long, b"a")
+        for beyond in (f"{long}x", long * 3, f"{uuid4().hex}\ud800"):
+            config = Config(content_type="text/plain")
+            for created in (
+                streams.log.create(beyond, config),
+                streams.log.claim(beyond, config),
+                streams.log.fork(beyond, long, Config()),
+                streams.append(long, b"b", producer=Producer(beyond, 0, 0)),
+            ):
+                await refused(BadKey, created, f"a key of {len(beyond)} characters")
+            await refused(NoSuchStream, streams.log.read(beyond), "reading a stream that there cannot be")
+            await refused(NoSuchStream, streams.append(beyond, b"b"), "appending to one that there cannot be")
+        await streams.expect(long, b"a")
 
 
 async def offsets_name_each_place_between_messages(streams: Streams) -> None:
@@ -133,6 +160,7 @@ async def closed_is_for_ever(streams: Streams) -> None:
 CHECKS: Final[Sequence[Callable[[Streams], Awaitable[None]]]] = (
     a_stream_is_created_once,
     names_and_bytes_may_be_any,
+    what_becomes_a_key_has_one_limit,
     offsets_name_each_place_between_messages,
     a_page_is_no_longer_than_it_may_be,
     a_producer_is_believed_once,

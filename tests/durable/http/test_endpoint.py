@@ -227,3 +227,21 @@ async def test_a_stream_that_is_gone_is_not_there_for_anybody(client: Client, lo
     with pytest.raises(NoSuchStream):
         await log.describe("s")
     assert {(await client.request(verb, "/v1/s")).status for verb in ("GET", "HEAD", "DELETE")} == {404}
+
+
+async def test_what_is_too_long_to_be_a_key_is_refused_in_one_sentence(client: Client) -> None:
+    text = {"content-type": "text/plain"}
+    long = await client.put(f"/v1/{'n' * 3000}", headers=text)
+    assert (long.status, long.json()["detail"]) == (
+        400,
+        "the name of the stream cannot be used: it has 3000 bytes, and 1024 are the most",
+    )
+    await client.put("/v1/s", headers=text)
+    claim = {"producer-id": "p" * 3000, "producer-epoch": "0", "producer-seq": "0"}
+    told = await client.post("/v1/s", headers={**text, **claim}, content=b"x")
+    assert (told.status, told.json()["detail"]) == (
+        400,
+        "the id of the producer cannot be used: it has 3000 bytes, and 1024 are the most",
+    )
+    forked = await client.put(f"/v1/{'f' * 3000}", headers={"stream-forked-from": "/v1/s"})
+    assert forked.status == 400

@@ -12,6 +12,7 @@ from starlette.types import Send
 
 from millstream.durable.pages import Page
 from millstream.durable.refusals import (
+    BadKey,
     BadOffset,
     ContentTypeDiffers,
     EpochBeginsAtZero,
@@ -136,6 +137,7 @@ STATUS: Final[Mapping[type[LogRefused], int]] = {
     StreamGone: 410,
     OffsetGone: 410,
     BadOffset: 400,
+    BadKey: 400,
     NameTaken: 409,
     StreamClosed: 409,
     ContentTypeDiffers: 409,
