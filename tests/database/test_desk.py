@@ -50,6 +50,17 @@ class Root(TGController):
         return {}
 
     @expose("json")
+    def closed(self, how: str) -> dict[str, int]:
+        session = self.database.session
+        session.execute(text("insert into t values (1)"))
+        if how == "block":
+            with session():
+                pass
+        else:
+            getattr(session, how)()
+        return {}
+
+    @expose("json")
     def aborted(self) -> dict[str, int]:
         self.database.session.execute(text("insert into t values (1)"))
         transaction.abort()
@@ -96,6 +107,17 @@ class AsyncRoot(TGController):
         yield 1
 
     @expose("json")
+    async def closed(self, how: str) -> dict[str, int]:
+        session = self.database.async_session
+        await session.execute(text("insert into t values (1)"))
+        if how == "block":
+            async with session():
+                pass
+        else:
+            await getattr(session, how)()
+        return {}
+
+    @expose("json")
     async def removed_after_commit(self) -> dict[str, int]:
         await self.database.async_session.execute(text("insert into t values (1)"))
         await stream.commit()
@@ -137,6 +159,20 @@ async def test_removing_a_session_with_unsaved_work_ends_nothing_well(database: 
     async with Client(Millstream(AsyncRoot(database), participants=[database])) as client:
         with pytest.raises(BodyTruncated):
             await client.get("/removed")
+
+
+@pytest.mark.parametrize("make", [Root, AsyncRoot])
+@pytest.mark.parametrize(
+    ("how", "status"), [("close", 500), ("reset", 500), ("block", 500), ("rollback", 200)]
+)
+async def test_closing_a_session_with_unsaved_work_ends_nothing_well_and_undoing_it_does(
+    database: Database, make: Callable[[Database], Any], how: str, status: int
+) -> None:
+    async with Client(Millstream(make(database), participants=[database])) as client:
+        assert (await client.get(f"/closed?how={how}")).status == status
+        assert (await client.get("/removed_after_commit" if make is AsyncRoot else "/aborted")).status == 200
+    with database.engine.connect() as connection:
+        assert connection.scalar(text("select count(*) from t")) == (make is AsyncRoot)
 
 
 async def test_removing_a_session_after_it_was_settled_does_no_harm(database: Database) -> None:

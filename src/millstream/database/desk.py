@@ -111,7 +111,7 @@ class RequestSession(scoped_session[JoinedSession], Settled):
         if unit is None:
             super().remove()
         else:
-            unit.discard()
+            unit.session.close()
 
 
 class AsyncRequestSession(async_scoped_session[AsyncSession], Settled):

@@ -35,6 +35,7 @@ class Lease:
     __slots__ = (
         "_results",
         "connection",
+        "discarded",
         "effect",
         "handle",
         "is_head",
@@ -53,6 +54,7 @@ class Lease:
         self.effect = Effect.READS
         self.renewed = False  # whether what is loaded may come from an earlier transaction
         self.warned = False
+        self.discarded = False  # the session was closed while something was not committed
         self.stopped = False  # a statement of it was given up, because its stream has ended early
         self.readers = 0  # sources of rows that read on the connection
         self._results: list[CursorResult[Any]] = []
@@ -219,6 +221,19 @@ class LeasedSession(Session):
     def has_written(self) -> bool:
         """Whether anything would be lost if its transaction ended now; may ask the database."""
         return self.has_changes or self.lease.wrote
+
+    def close(self) -> None:
+        """See `Session.close`; what it undoes in silence is remembered."""
+        self._note_discard()
+        super().close()
+
+    def reset(self) -> None:
+        """See `Session.reset`, and `close`."""
+        self._note_discard()
+        super().reset()
+
+    def _note_discard(self) -> None:
+        self.lease.discarded = self.lease.discarded or self.has_written
 
 
 @event.listens_for(LeasedSession, "after_begin")

@@ -39,24 +39,19 @@ class JoinedUnit:
         self._manager = session.transactions
         self._manager.unit = self  # which settles whatever else joins the transaction, too
         self._forget = forget
-        self._discarded = False  # `remove` was called while something was not committed
-
-    def discard(self) -> None:
-        """Let go of everything on the author's wish."""
-        self._discarded = self._discarded or self.session.has_written
-        self.session.close()
 
     def prepare(self) -> None:
         """See `UnitOfWork`, as for all that follows."""
-        if self._manager.isDoomed() or self._discarded:
-            raise DoomedTransaction(_DISCARDED if self._discarded else _DOOMED)
+        discarded = self.session.lease.discarded
+        if self._manager.isDoomed() or discarded:
+            raise DoomedTransaction(_DISCARDED if discarded else _DOOMED)
         make_ready(self.session)
 
     def commit(self) -> None:
         self._manager.commit()
 
     def abort(self) -> None:
-        self._discarded = False
+        self.session.lease.discarded = False
         self._manager.abort()
 
     def rest(self) -> None:
@@ -80,7 +75,6 @@ class AsyncUnit:
         self.session = session
         self._sync = lease_of
         self._forget = forget
-        self._discarded = False
 
     @property
     def sync_session(self) -> LeasedSession:
@@ -101,12 +95,11 @@ class AsyncUnit:
 
     async def discard(self) -> None:
         """Let go of everything on the author's wish."""
-        await unbroken(self.session.run_sync(self._note_discard))
         await self._in_time(self.session.close)
 
     async def prepare(self) -> None:
         """See `UnitOfWork`, as for all that follows."""
-        if self._discarded:
+        if self._sync.lease.discarded:
             raise DoomedTransaction(_DISCARDED)
         if self._sync.get_transaction() is not None:
             await unbroken(self.session.run_sync(self._make_ready))
@@ -116,7 +109,7 @@ class AsyncUnit:
             await unbroken(self.session.commit())
 
     async def abort(self) -> None:
-        self._discarded = False
+        self._sync.lease.discarded = False
         if self._sync.get_transaction() is not None:
             await self._in_time(self.session.rollback)
 
@@ -130,9 +123,6 @@ class AsyncUnit:
             await self._in_time(self.session.close)
         finally:
             self._forget()
-
-    def _note_discard(self, _: Any) -> None:
-        self._discarded = self._discarded or self._sync.has_written
 
     def _make_ready(self, _: Any) -> None:
         make_ready(self._sync)
@@ -208,6 +198,6 @@ async def _limited(step: Awaitable[Any], seconds: float | None) -> None:
 _ISOLATION: Final = "isolation_level"
 _DOOMED: Final = "the transaction was doomed: nothing of it is committed, so the body does not end well"
 _DISCARDED: Final = (
-    "the session was removed before its writes were committed: call transaction.commit() before remove(), "
-    "or leave remove() out, the session ends with its stream"
+    "the session was removed or closed before its writes were committed: call transaction.commit() before "
+    "remove() or close(), or leave them out, the session ends with its stream"
 )
