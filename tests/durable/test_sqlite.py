@@ -6,6 +6,8 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
+import apsw
+import pytest
 from tests.durable.restoring import saved_sqlite
 
 from millstream.durable.appending import Append
@@ -16,6 +18,7 @@ from millstream.durable.state import Change, Record, State
 from millstream.testing import check_log
 
 TEXT: Final = Config(content_type="text/plain")
+PATIENCE: Final = 30.0
 
 
 async def test_it_keeps_the_contract(tmp_path: Path) -> None:
@@ -63,3 +66,64 @@ async def test_a_file_keeps_the_mode_that_it_was_given(tmp_path: Path) -> None:
 
 def modes(folder: Path) -> dict[Path, int]:
     return {path: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+async def test_the_room_of_a_deleted_stream_is_given_back_while_others_append(tmp_path: Path) -> None:
+    file = tmp_path / "streams.db"
+    async with Log(SqliteEngine(f"sqlite:///{file}")) as log:
+        await filled(log)
+        assert size(file) > 16_000_000
+        await log.delete("big")
+        async with asyncio.timeout(PATIENCE):
+            while size(file) > 8_000_000:
+                await log.append("a", Append(records=[b"x"]))
+                await asyncio.sleep(0.01)
+
+
+async def test_what_a_process_had_no_time_to_delete_another_one_does(tmp_path: Path) -> None:
+    file = tmp_path / "streams.db"
+    async with Log(SqliteEngine(f"sqlite:///{file}")) as log:
+        await filled(log)
+        await log.delete("big")
+    assert records(file) > 0
+    async with Log(SqliteEngine(f"sqlite:///{file}")), asyncio.timeout(PATIENCE):
+        while records(file):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_file_that_was_replaced_while_it_was_in_use_takes_nothing_that_would_be_lost(
+    tmp_path: Path,
+) -> None:
+    file, copy = tmp_path / "streams.db", tmp_path / "copy.db"
+    async with Log(SqliteEngine(f"sqlite:///{file}")) as log:
+        await log.create("a", TEXT)
+        await saved_sqlite(file)
+        await asyncio.to_thread(copy.replace, file)
+        with pytest.raises(
+            apsw.CantOpenError, match="was replaced or deleted while it was in use: start all"
+        ):
+            await log.append("a", Append(records=[b"x"]))
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    await log.describe("a")
+                except apsw.CantOpenError:
+                    break
+                await asyncio.sleep(0.05)
+
+
+async def filled(log: Log) -> None:
+    for name in ("a", "big"):
+        await log.create(name, TEXT)
+    for _ in range(16):
+        await log.append("big", Append(records=[b"x" * 65536] * 16))
+
+
+def size(file: Path) -> int:
+    return file.stat().st_size
+
+
+def records(file: Path) -> int:
+    with apsw.Connection(str(file)) as connection:
+        count: int = connection.execute("SELECT count(*) FROM records").get
+    return count

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,7 @@ import apsw
 from millstream.durable.batch import Request
 from millstream.durable.doorbell import Doorbell
 from millstream.durable.engine import CHANGED_BY_OTHERS, Awake, Decide
-from millstream.durable.sqlitefile import Tables, connect, key
+from millstream.durable.sqlitefile import Same, Tables, connect, key
 from millstream.durable.sqlitewriter import Writer
 from millstream.durable.state import Change, Record, State, Stored, decode_state
 from millstream.errors import ConfigurationError
@@ -69,6 +70,8 @@ class SqliteEngine:
         self._states.clear()  # of a connection that counted by itself
         try:
             self._look = self._connect()
+            self._same = Same(self._path)
+            self._looked = 0.0
             self._doorbell.open(awake)
             self._writer = Writer(self._path, self._tables, self._doorbell, awake)
         except ConfigurationError:
@@ -97,6 +100,9 @@ class SqliteEngine:
 
     async def look(self, name: str, /) -> State | None:
         """From memory if nobody changed anything since, else by a look-up too short to leave the loop for."""
+        if (now := time.monotonic()) >= self._looked + CHANGED_BY_OTHERS:
+            self._looked = now
+            self._same.require()
         version = self._look.pragma("data_version")
         if version != self._version or len(self._states) > MOST_STATES:
             self._states.clear()

@@ -36,8 +36,13 @@ class Tables:
             for rows in (256, 128, 64, 32, 16, 8, 4, 2, 1)
         ]
         self.remove_state = self._named("DELETE FROM ~streams WHERE name = ?")
-        self.remove_records = self._named("DELETE FROM ~records WHERE incarnation = ?")
+        self.remove_later = self._named("INSERT OR IGNORE INTO ~gone VALUES (?)")
         self.remove_producers = self._named("DELETE FROM ~producers WHERE incarnation = ?")
+        self.gone = self._named("SELECT incarnation FROM ~gone LIMIT 1")
+        self.first = self._named(
+            "SELECT end FROM ~records WHERE incarnation = ? ORDER BY end LIMIT 1 OFFSET ?"
+        )
+        self.gone_entirely = self._named("DELETE FROM ~gone WHERE incarnation = ?")
         self.trim = self._named("DELETE FROM ~records WHERE incarnation = ? AND end < ?")
 
     def create(self, connection: apsw.Connection, path: Path) -> None:
@@ -77,12 +82,43 @@ def connect(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), statementcachesize=32)
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT)
+        connection.pragma("auto_vacuum", "incremental")  # counts for a new file alone
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+class Same:
+    """Whether a path still leads to the file that is open.
+
+    What is written to a file that was replaced or deleted meanwhile is lost with it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = self._found()
+
+    def require(self) -> None:
+        """Go on only if it does.
+
+        Raises:
+            apsw.CantOpenError: when another file is there, or none.
+        """
+        if self._found() != self._file:
+            raise apsw.CantOpenError(
+                f"the durable database {self._path} was replaced or deleted while it was in use: "
+                "start all processes that use it again"
+            )
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def private(path: Path) -> IO[bytes]:
@@ -127,9 +163,11 @@ CREATE INDEX IF NOT EXISTS ~streams_due ON ~streams (due) WHERE due IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ~streams_leased ON ~streams (leased) WHERE leased;
 CREATE TABLE IF NOT EXISTS ~records (incarnation TEXT, end INTEGER, token INTEGER NOT NULL,
     data BLOB NOT NULL, PRIMARY KEY (incarnation, end)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ~gone (incarnation TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS ~producers (incarnation TEXT, id BLOB, epoch INTEGER, seq INTEGER,
     PRIMARY KEY (incarnation, id)) WITHOUT ROWID;
 """
-"""A record's key is its place, so a stream's bytes lie together and in order."""
+"""A record's key is its place, so a stream's bytes lie together and in order. What is `gone` has no state any
+more, and its records are still to be deleted."""
 
 _RAISE: Final = "ALTER TABLE ~records ADD COLUMN token INTEGER NOT NULL DEFAULT 0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ import apsw
 from millstream.durable.batch import Batch, Outcome, Place, Request, Stage, resolve
 from millstream.durable.doorbell import Doorbell
 from millstream.durable.engine import Awake
-from millstream.durable.sqlitefile import Tables, connect, key, private
+from millstream.durable.sqlitefile import Same, Tables, connect, key, private
 from millstream.durable.state import Producer, State, decode_state
 
 
@@ -44,6 +45,7 @@ class Writer:
         self._gathered: list[Request] = []
         self._waiting: SimpleQueue[list[Request] | None] = SimpleQueue()
         self._store = Store(connect(path), tables)
+        self._same = Same(path)
         try:
             with _turn(self._lock):
                 self._store.create(path)
@@ -88,7 +90,7 @@ class Writer:
     def _take(self) -> tuple[list[Request], bool]:
         """All that waits, and whether more may come."""
         requests: list[Request] = []
-        more = self._waiting.get()
+        more = self._next()
         with suppress(Empty):
             while more is not None:
                 requests += more
@@ -97,11 +99,24 @@ class Writer:
                 more = self._waiting.get_nowait()
         return requests, more is not None
 
+    def _next(self) -> list[Request] | None:
+        """What is handed over next; until then the file is tidied, if it has to be."""
+        while self._store.untidy:
+            with suppress(Empty):
+                return self._waiting.get(timeout=PAUSE)  # and meanwhile it may be another process's turn
+            try:
+                with _turn(self._lock):
+                    self._store.tidy()
+            except (apsw.Error, OSError):  # a full disk, perhaps: the next removal tries again
+                self._store.untidy = False
+        return self._waiting.get()
+
     def _commit(self, requests: Sequence[Request]) -> tuple[list[Outcome], set[str]]:
         if not requests:
             return [], set()
         try:
             with _turn(self._lock):
+                self._same.require()
                 return self._store.commit(requests)
         except Exception as failed:  # noqa: BLE001  a full disk, a file that went away: those who wait have to know
             if len(requests) == 1:
@@ -121,7 +136,12 @@ class Writer:
 
 
 class Store:
-    """The tables, and what is known of them already."""
+    """The tables, and what is known of them already.
+
+    Attributes:
+        untidy: whether there may be records to delete, or room to give back. A process that was killed may
+            have left some, too.
+    """
 
     def __init__(self, connection: apsw.Connection, tables: Tables) -> None:
         self._connection = connection
@@ -129,6 +149,7 @@ class Store:
         self._version = UNKNOWN  # of the database that these are true of
         self._states: dict[str, State | None] = {}
         self._producers: dict[Place, Producer | None] = {}
+        self.untidy = True
 
     def create(self, path: Path) -> None:
         """Make what is missing.
@@ -167,11 +188,35 @@ class Store:
         self._producers.update(batch.producers)
         return outcomes, batch.changed
 
+    def tidy(self) -> None:
+        """Delete some of the records that are gone, or give some room back to the disk: a little at a time.
+
+        Raises:
+            apsw.Error: nothing was changed.
+        """
+        execute, tables = self._connection.execute, self._tables
+        with self._connection:
+            row = execute(tables.gone).fetchone()
+            if row is None:
+                free = self._connection.pragma("freelist_count")
+                self.untidy = free > MOST_FREE and self._connection.pragma("auto_vacuum") == INCREMENTAL
+                if self.untidy:
+                    execute(f"PRAGMA incremental_vacuum({SLICE_PAGES})").fetchall()
+                return
+            (incarnation,) = row
+            (first,) = execute(tables.first, (incarnation, 0)).fetchone() or (None,)
+            if first is None:
+                execute(tables.gone_entirely, (incarnation,))
+                return
+            (last,) = execute(tables.first, (incarnation, SLICE_ROWS)).fetchone() or (sys.maxsize,)
+            execute(tables.trim, (incarnation, min(last, first + SLICE_BYTES)))
+
     def _write(self, stage: Stage) -> None:
         execute, many, tables = self._connection.execute, self._connection.executemany, self._tables
+        self.untidy = self.untidy or bool(stage.removed or stage.trims)
         for gone in stage.removed:
             execute(tables.remove_state, (key(gone.name),))
-            execute(tables.remove_records, (gone.incarnation,))
+            execute(tables.remove_later, (gone.incarnation,))
             execute(tables.remove_producers, (gone.incarnation,))
         if stage.states:
             many(tables.put_state, map(_row, stage.states.values()))
@@ -229,4 +274,16 @@ def _row(state: State) -> tuple[bytes, bytes, float | None, bool]:
 
 MOST_A_COMMIT: Final = 1024
 MOST_KNOWN: Final = 100_000
+MOST_FREE: Final = 1024
+"""Pages of the file that may be free: 4 MiB, to be written to again."""
+
+PAUSE: Final = 0.01
+SLICE_ROWS: Final = 500
+SLICE_BYTES: Final = 1024 * 1024
+SLICE_PAGES: Final = 64
+"""Seconds before each slice of tidying, and how much that is, so that nobody waits for long."""
+
+INCREMENTAL: Final = 2
+"""How SQLite calls a file that can give room back."""
+
 UNKNOWN: Final = -1
