@@ -186,7 +186,7 @@ WHOLE = {
 @pytest.mark.parametrize("action", WHOLE)
 async def test_a_run_is_taken_up_again_whatever_its_format(keeps: Server, action: str) -> None:
     async with cutting(keeps.port, 600, 900) as line:
-        done = await asyncio.to_thread(tail, f"http://127.0.0.1:{line.port}/{action}")
+        done = await asyncio.to_thread(tail, f"http://127.0.0.1:{line.port}/{action}", timeout=3 * PATIENCE)
     assert (done.returncode, done.stdout) == (0, WHOLE[action])
     assert line.cuts
 

@@ -41,6 +41,10 @@ async def outlived(url: str, restart: Callable[[], None]) -> None:
         async with running(writer, *readers):
             for _ in range(RESTARTS):
                 await writer.more(10)
+                for (
+                    reader
+                ) in readers:  # without an id a page would be sent away: it has no place to come back to
+                    await reader.wait_got(1)
                 await asyncio.to_thread(restart)
             await writer.more(10)
             await writer.finish()
