@@ -60,6 +60,16 @@ class Root(TGController):
             getattr(session, how)()
         return {}
 
+    @expose("ndjson")
+    def writes_late(self, commit: bool = False) -> Iterator[int]:
+        def write(*_: Any) -> None:
+            self.database.session.execute(text("insert into t values (1)"))
+            if commit:
+                transaction.commit()
+
+        stream.on_end(write)
+        yield 1
+
     @expose("json")
     def aborted(self) -> dict[str, int]:
         self.database.session.execute(text("insert into t values (1)"))
@@ -173,6 +183,18 @@ async def test_closing_a_session_with_unsaved_work_ends_nothing_well_and_undoing
         assert (await client.get("/removed_after_commit" if make is AsyncRoot else "/aborted")).status == 200
     with database.engine.connect() as connection:
         assert connection.scalar(text("select count(*) from t")) == (make is AsyncRoot)
+
+
+async def test_what_is_written_after_the_end_is_committed_there_or_undone_and_logged(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Client(Millstream(Root(database), participants=[database])) as client:
+        assert (await client.get("/writes_late?commit=true")).body == b"1\n"
+        assert "after its transaction had ended" not in caplog.text
+        assert (await client.get("/writes_late")).body == b"1\n"
+    assert "Root.writes_late wrote to the database after its transaction had ended" in caplog.text
+    with database.engine.connect() as connection:
+        assert connection.scalar(text("select count(*) from t")) == 1
 
 
 async def test_removing_a_session_after_it_was_settled_does_no_harm(database: Database) -> None:

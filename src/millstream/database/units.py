@@ -60,6 +60,7 @@ class JoinedUnit:
             rest(session)
 
     def close(self) -> None:
+        _tell_of_late_writes(self.session)
         try:
             self._manager.abort()
         finally:
@@ -119,6 +120,7 @@ class AsyncUnit:
             await unbroken(self.session.run_sync(lambda _: rest(session)))
 
     async def close(self) -> None:
+        _tell_of_late_writes(self._sync)
         try:
             await self._in_time(self.session.close)
         finally:
@@ -168,6 +170,17 @@ class ReadersUnit:
     def close(self) -> None:
         while self._readers:
             self._readers.popitem()[1].close()
+
+
+def _tell_of_late_writes(session: LeasedSession) -> None:
+    """Log that something is undone which was written when its request had been settled, as by an `on_end`."""
+    if session.has_changes or session.lease.effect is Effect.WRITES:
+        handle = session.lease.handle
+        _LOG.error(
+            "%s wrote to the database after its transaction had ended, so that is undone: "
+            "commit it there, or write it before the end",
+            "a request" if handle is None else handle.statistics.route,
+        )
 
 
 async def unbroken(step: Awaitable[Any], seconds: float | None = None) -> None:
