@@ -10,7 +10,6 @@ raises a `LogRefused` when it may not be, and whatever the engine's database rai
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +30,8 @@ from millstream.durable.reads import PAGE, fork_place, located, page_of
 from millstream.durable.refusals import LogRefused, NoSuchStream, OffsetGone
 from millstream.durable.state import Change, Producer, State, Tenure
 
+_PROCESS: Final = secrets.randbits(63)
+
 RENEWAL: Final = 16
 """A read renews a sliding time to live once this part of it has passed, so that few reads become writes."""
 
@@ -40,8 +41,8 @@ def _token() -> str:
 
 
 def _number() -> int:
-    """Of the system's, and not of a generator in this process, which a fork or a snapshot would repeat."""
-    return int.from_bytes(os.urandom(8)) >> 1 or 1
+    """Of chance and of time: a generator's come again in a fork, and after a snapshot of the machine."""
+    return _PROCESS ^ time.time_ns() or 1
 
 
 class Log:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,7 +70,6 @@ class SqliteEngine:
         try:
             self._look = self._connect()
             self._same = Same(self._path)
-            self._looked = 0.0
             self._doorbell.open(awake)
             self._writer = Writer(self._path, self._tables, self._doorbell, awake)
         except ConfigurationError:
@@ -100,9 +98,7 @@ class SqliteEngine:
 
     async def look(self, name: str, /) -> State | None:
         """From memory if nobody changed anything since, else by a look-up too short to leave the loop for."""
-        if (now := time.monotonic()) >= self._looked + CHANGED_BY_OTHERS:
-            self._looked = now
-            self._same.require()
+        self._same.require()
         version = self._look.pragma("data_version")
         if version != self._version or len(self._states) > MOST_STATES:
             self._states.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
@@ -100,14 +101,20 @@ class Same:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = self._found()
+        self._next_look = 0.0
 
     def require(self) -> None:
-        """Go on only if it does.
+        """Go on only if it does; looked at ten times a second at most.
 
         Raises:
             apsw.CantOpenError: when another file is there, or none.
         """
-        if self._found() != self._file:
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        if self._found() == self._file:
+            self._next_look = now + LOOK
+        else:
             raise apsw.CantOpenError(
                 f"the durable database {self._path} was replaced or deleted while it was in use: "
                 "start all processes that use it again"
@@ -149,6 +156,9 @@ def key(text: str) -> bytes:
 def _list(item: str, times: int) -> str:
     return ", ".join([item] * times)
 
+
+LOOK: Final = 0.1
+"""Seconds."""
 
 BUSY_TIMEOUT: Final = 10_000
 """Milliseconds; only what is rare needs to wait: a first opening, a recovery after a crash."""
