@@ -315,6 +315,12 @@ async def pair(log: Log, wait: Callable[[], Any]) -> AsyncIterator[bytes]:
         log.note("closed")
 
 
+@pytest.fixture(autouse=True)
+def no_item_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item that takes long on a busy machine leaves before the next step: no test here means that."""
+    monkeypatch.setattr("millstream.engine.drive_async.PROMPT", 60.0)
+
+
 async def blocked(producer: Any) -> tuple[Run, asyncio.Task[None]]:
     """Run it until its step is suspended and the socket takes nothing."""
     run = await driving(producer)

@@ -10,6 +10,7 @@ block are given up `close_timeout` after that.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -17,6 +18,12 @@ from types import FrameType
 from typing import Any, Final
 
 from millstream.engine.ledger import Ledger
+
+FREED: Final = 0.1
+"""Seconds after the drain until the collector frees what the requests that were interrupted have held.
+
+granian ends a connection whose request has not come whole only once nothing holds the request's `receive`.
+"""
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -86,6 +93,9 @@ class Ending:
 
     async def _end(self) -> None:
         await self._ledger.drain()
+        await asyncio.sleep(FREED)
+        gc.unfreeze()
+        gc.collect()
         await self._ledger.overdue()
         self._give_up()
 
