@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from millstream.durable.leasing import Lease, reap, renew, stop, take_over
+from millstream.durable.leasing import Lease, covered, own_token, reap, renew, stop, take_over
 from millstream.durable.refusals import LeaseLost
 from millstream.durable.state import Producer, Record, State, Tenure
 
@@ -72,3 +72,32 @@ def test_to_stop_twice_changes_nothing_the_second_time() -> None:
 def test_claims_are_counted_in_each_lease() -> None:
     assert replace(LEASE, tenure=Tenure("t", 4, 1.0)).claim(2) == Producer("t", 4, 2)
     assert LEASE.name == "s"
+
+
+def test_what_one_producer_wrote_has_one_token_and_its_successors_have_their_own() -> None:
+    second = take_over(RUN, RUN, 7).answer
+    assert (own_token(RUN), own_token(second.state)) == ("1" * 16, f"{7:016x}")
+    assert [second.offset_at(place) for place in (4, 5)] == [LEASE.offset_at(place) for place in (4, 5)]
+    assert second.offset_at(6) == f"{6:016d}_{7:016x}"
+    assert second.state.next_offset == RUN.next_offset
+    third = take_over(second.state.but(tail=9, token=7), second.state, 8).answer
+    assert [third.offset_at(place)[17:] for place in (5, 6, 9, 10)] == [
+        "1" * 16,
+        f"{7:016x}",
+        f"{7:016x}",
+        f"{8:016x}",
+    ]
+
+
+def test_a_run_is_what_it_was_up_to_where_it_was_taken_over() -> None:
+    second = take_over(RUN, RUN, 7).answer.state.but(tail=9, token=7)
+    assert covered(RUN, own_token(RUN)) == 5
+    assert covered(second, own_token(RUN)) == 5
+    assert covered(second, own_token(second)) == 9
+    assert covered(second, "2" * 16) == -1
+    ended = reap(second, second, 0.0, 8).answer
+    assert [covered(ended, token) for token in (own_token(RUN), own_token(second), own_token(ended))] == [
+        5,
+        9,
+        13,
+    ]

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.durable.restoring import saved_memory
 
 from millstream.durable.appending import Append
 from millstream.durable.http.feeds import Feeds
 from millstream.durable.log import Log
-from millstream.durable.memory import MemoryEngine
+from millstream.durable.memory import Memory, MemoryEngine
 from millstream.durable.naming import Config
-from millstream.durable.refusals import LogRefused
+from millstream.durable.refusals import LogRefused, OffsetGone
 from millstream.durable.runs import following as room
 from millstream.durable.runs.following import Following
 
@@ -129,3 +130,23 @@ async def test_who_may_no_longer_is_asked_again_and_again(monkeypatch: pytest.Mo
             await asyncio.sleep(0.001)
         await one.append(close=True)
         assert await reading == b""
+
+
+async def test_who_follows_a_run_that_was_lost_in_part_is_told() -> None:
+    memory = Memory()
+    async with Log(MemoryEngine(memory)) as log:
+        first = await log.claim("run", Config(content_type="text/plain"))
+        assert first is not None
+        await log.append("run", Append(records=[b"AAAA"], producer=first.claim(0)))
+        restore = await saved_memory(memory)
+        one = Stream(log)
+        with await one.reader() as reader:
+            assert await reader.next() == b"AAAA"
+            await log.append("run", Append(records=[b"BBBB"], producer=first.claim(1)))
+            assert await reader.next() == b"BBBB"
+            await restore()
+            second = await log.take_over(await log.describe("run"))
+            await log.append("run", Append(records=[b"cc", b"dddddd"], producer=second.claim(0), close=True))
+            with pytest.raises(OffsetGone):
+                await reader.next()
+        one.feeds.stop()
